@@ -1,0 +1,37 @@
+"""What a dialect is, and which one a channel speaks.
+
+The dialect is chosen by the first line: JSON-RPC 2.0 lines are objects with `jsonrpc` (or arrays of them), P0 lines are
+objects with `type`. A first line that is neither is answered in JSON-RPC.
+"""
+
+from typing import Protocol
+
+from taskd.model.errors import TaskdError
+from taskd.wire.envelope import Answer, Call, Fault, RequestId, Stamped
+
+
+class Dialect(Protocol):
+    """One channel's tongue. Bytes it gives end in a newline; bytes it takes are one line without it."""
+
+    name: str
+    raw_lines: bool
+    """Whether hosts of this dialect expect the active agent's raw lines."""
+    stop_event_first: bool
+    """Whether they expect `task_stopped` before the answer of `stop_task`."""
+    idempotency_scope: str | None
+    """A scope of request ids that outlives the channel, or None."""
+
+    def read(self, line: bytes) -> list[Call | Fault]:
+        """Take one line: a call, a batch of calls, or a fault with the answer to give. Never raises."""
+
+    def answer(self, call: Call, result: Answer) -> bytes:
+        """Give the line of a result; empty while other calls of the same batch are open, or for a notification."""
+
+    def refuse(self, call: Call, error: TaskdError) -> bytes:
+        """Give the line of an error; empty as for `answer`."""
+
+    def fault(self, id: RequestId, error: TaskdError) -> bytes:
+        """Give the line for an error that belongs to no call."""
+
+    def event(self, stamped: Stamped) -> bytes:
+        """Give the line of an event."""
