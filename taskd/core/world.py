@@ -243,7 +243,7 @@ class World:
         for task in self.tasks.values():
             if task.state in (TaskState.READY, TaskState.ACTIVE, TaskState.IDLE):
                 assert task.live or task.stopping or task.died, task.id
-                assert task.running or task.died, task.id
+                assert task.running or task.stopping or task.died, task.id
             if task.turn is not None:
                 assert task.live or task.stopping or task.turn.saving, task.id
             assert not (task.stopping and task.id == self.active), task.id

@@ -1,0 +1,39 @@
+"""From settings to a running event loop, and from its end to an exit code."""
+
+import os
+import sys
+
+import anyio
+
+from taskd.edge.app import App
+from taskd.edge.logs import configure
+from taskd.edge.notify import Notifier
+from taskd.edge.settings import Settings
+from taskd.edge.settings_sources import Surroundings
+from taskd.edge.transports.door import Bound
+from taskd.edge.transports.stdio import claim_stdio
+from taskd.model.errors import TaskdError
+
+STATE_ERROR = 3
+"""Exit code for a state folder that is in use or cannot be used."""
+
+
+def serve(settings: Settings, bound: list[Bound], around: Surroundings, *, stdio: bool) -> int:
+    """Run the daemon to its end; give the exit code."""
+    configure(settings.log_format, settings.log_level)
+    notifier = Notifier.from_environ(os.environ)
+    link = claim_stdio() if stdio else None
+    app = App(settings, around.environ, around.uid, notifier)
+    try:
+        anyio.run(app.run, bound, link, backend_options={"use_uvloop": _has_uvloop()})
+    except TaskdError as error:
+        print(f"taskd: {error.message}", file=sys.stderr)
+        return STATE_ERROR
+    return 0
+
+
+def _has_uvloop() -> bool:
+    """Say whether the optional faster loop is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("uvloop") is not None
