@@ -1,5 +1,6 @@
 """The only place where everything is put together, and the daemon's life from its lock to its last word."""
 
+import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -7,24 +8,33 @@ from typing import Any
 
 import anyio
 import structlog
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from taskd.agents.base import AgentProfile
-from taskd.agents.registry import PROTOCOLS
+from taskd.agents.registry import protocol
 from taskd.core.machine import Machine
 from taskd.core.stimuli import ShutdownAsked
 from taskd.disk.lock import StateLock
 from taskd.edge.connection import Connection
-from taskd.edge.guard import Admission, Policy, TokenKeeper, admit
+from taskd.edge.guard import (
+    Verdict,
+    admit,
+    load_token,
+    needs_token,
+    policy_of,
+    token_matches,
+    warnings_for,
+)
 from taskd.edge.methods import Methods, Session
-from taskd.edge.notify import Notifier
+from taskd.edge.notify import Notifier, Watchdog, watchdog_interval
 from taskd.edge.queries import Queries
 from taskd.edge.settings import Settings, explain
 from taskd.edge.transports.door import Bound
 from taskd.edge.transports.link import Link
 from taskd.edge.transports.listener import Listener, SocketListener
 from taskd.model import calls
-from taskd.model.errors import Code, TaskdError
+from taskd.model.errors import Code
 from taskd.model.ids import ChannelId
 from taskd.model.records import TaskRecord
 from taskd.services.bash import Shell
@@ -58,11 +68,12 @@ class App:
         self._clock = SystemClock()
         self._minter = Minter()
         self._hub = Hub(self._clock)
+        os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
         self._store = Store(settings.state_dir, self._limits, fsync=settings.fsync)
         self._machine = self._make_machine()
         self._supervisor = self._make_supervisor()
-        self._tokens = TokenKeeper(settings.token_file)
-        self._policy = Policy.of(settings, uid)
+        self._token: str | None = None
+        self._policy = policy_of(settings, own_uid=uid, has_token=False)
         self._queries = self._make_queries()
         self._methods = Methods(self._supervisor, self._queries)
         self._connections: dict[ChannelId, Connection] = {}
@@ -79,8 +90,8 @@ class App:
             TaskdError: the state folder is in use or cannot be used.
         """
         with ExitStack() as stack:
-            stack.enter_context(StateLock(self._settings.state_dir))
-            self._tokens.prepare(needed=self._policy.needs_token(one.address for one in bound))
+            stack.enter_context(StateLock.take(self._settings.state_dir, os.getpid()))
+            self._admit_hosts(bound)
             listeners = [SocketListener(one) for one in bound]
             for listener in listeners:
                 stack.callback(listener.close)
@@ -88,61 +99,77 @@ class App:
         self._log.info("stopped")
 
     async def _serve(self, listeners: Sequence[Listener], stdio: Link | None) -> None:
+        to_thread.current_default_thread_limiter().total_tokens = self._limits.worker_threads
         known = await self._supervisor.load()
-        async with anyio.create_task_group() as doors:
-            self._queries.start(doors)
-            doors.start_soon(self._watch_signals)
-            doors.start_soon(self._notifier.keep_alive)
-            for listener in listeners:
-                doors.start_soon(self._accept, listener, doors)
-            if stdio is not None:
-                doors.start_soon(self._serve_stdio, stdio)
-            self._announce(listeners, known)
-            await self._supervisor.run()
-            self._notifier.stopping("saying goodbye")
-            self._say_goodbye()
-            doors.cancel_scope.deadline = anyio.current_time() + self._limits.close_flush_seconds
-            await self._channels_closed()
-            doors.cancel_scope.cancel()
+        async with anyio.create_task_group() as channels:
+            self._queries.start(channels)
+            async with anyio.create_task_group() as doors:
+                doors.start_soon(self._watch_signals)
+                self._start_watchdog(doors)
+                for listener in listeners:
+                    doors.start_soon(self._accept, listener, channels)
+                if stdio is not None:
+                    channels.start_soon(self._serve_stdio, stdio)
+                await self._announce(listeners, known)
+                await self._supervisor.run()
+                await self._notifier.stopping("saying goodbye")
+                doors.cancel_scope.cancel()
+            channels.cancel_scope.deadline = anyio.current_time() + 2 * self._limits.close_flush_seconds
+            for connection in list(self._connections.values()):
+                connection.close("the daemon is stopping", Code.SHUTTING_DOWN)
 
-    def _announce(self, listeners: Sequence[Listener], known: int) -> None:
+    def _admit_hosts(self, bound: Sequence[Bound]) -> None:
+        addresses = [one.address for one in bound]
+        openly = self._settings.allow_unauthenticated
+        if needs_token(addresses, allow_unauthenticated=openly):
+            self._token = load_token(self._settings.token_file, uid=self._uid)
+        self._policy = self._policy._replace(has_token=self._token is not None)
+        for warning in warnings_for(addresses, allow_unauthenticated=openly):
+            self._log.warning(warning)
+
+    def _start_watchdog(self, doors: TaskGroup) -> None:
+        interval = watchdog_interval(self._environ, pid=os.getpid(), share=self._limits.watchdog_share)
+        if interval is not None:
+            doors.start_soon(Watchdog(self._notifier, interval, lambda: True).run)
+
+    async def _announce(self, listeners: Sequence[Listener], known: int) -> None:
         addresses = [str(listener.address) for listener in listeners] or ["stdio"]
         self._log.info("ready", listen=addresses, state_dir=self._settings.state_dir, tasks=known)
-        self._notifier.ready(f"{known} tasks; listening on {', '.join(addresses)}")
+        await self._notifier.ready(f"{known} tasks; listening on {', '.join(addresses)}")
 
     async def _watch_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
-                self._notifier.stopping(f"{signal.Signals(number).name}; stopping agents")
+                await self._notifier.stopping(f"{signal.Signals(number).name}; stopping agents")
                 self._supervisor.submit(ShutdownAsked(signal.Signals(number).name))
 
-    async def _accept(self, listener: Listener, doors: TaskGroup) -> None:
+    async def _accept(self, listener: Listener, channels: TaskGroup) -> None:
         while True:
             try:
                 link = await listener.accept()
             except anyio.ClosedResourceError:
                 return
-            doors.start_soon(self._welcome, link)
+            channels.start_soon(self._welcome, link)
 
     async def _welcome(self, link: Link) -> None:
         admission = admit(link.peer, self._policy)
-        if admission.refused is not None:
-            self._log.warning("peer refused", peer=str(link.peer), reason=admission.refused)
+        if admission.verdict is Verdict.REFUSED:
+            self._log.warning("peer refused", peer=str(link.peer), reason=admission.reason)
             link.close()
             return
         if len(self._connections) >= self._limits.channels:
             self._log.warning("too many channels", peer=str(link.peer), limit=self._limits.channels)
             link.close()
             return
-        await self._converse(link, admission)
+        await self._converse(link, admitted=admission.verdict is Verdict.ADMITTED)
 
-    async def _converse(self, link: Link, admission: Admission) -> None:
+    async def _converse(self, link: Link, *, admitted: bool) -> None:
         self._channels += 1
         channel = ChannelId(self._channels)
         connection = Connection(
             channel=channel,
             link=link,
-            session=Session(str(link.peer), channel, admitted=not admission.needs_token),
+            session=Session(str(link.peer), channel, admitted=admitted),
             supervisor=self._supervisor,
             hub=self._hub,
             methods=self._methods,
@@ -157,16 +184,8 @@ class App:
             del self._connections[channel]
 
     async def _serve_stdio(self, link: Link) -> None:
-        await self._converse(link, Admission())
+        await self._converse(link, admitted=True)
         self._supervisor.submit(ShutdownAsked("the channel on stdio ended"))
-
-    def _say_goodbye(self) -> None:
-        for connection in list(self._connections.values()):
-            connection.close("the daemon is stopping", Code.SHUTTING_DOWN)
-
-    async def _channels_closed(self) -> None:
-        while self._connections:
-            await anyio.sleep(0.005)
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
@@ -182,7 +201,7 @@ class App:
     def _make_supervisor(self) -> Supervisor:
         children = Children(
             profiles=self._settings.agents,
-            protocols=PROTOCOLS,
+            protocol=protocol,
             environment=self._environment,
             limits=self._limits,
         )
@@ -206,7 +225,7 @@ class App:
             minter=self._minter,
             limits=self._limits,
             agents=self._profiles(),
-            check_token=self._tokens.check,
+            check_token=lambda shown: self._token is not None and token_matches(shown, self._token),
             facts=self,
         )
 
@@ -245,6 +264,3 @@ class App:
     def counters(self) -> Mapping[str, Any]:
         """Whatever is counted."""
         return {"channelsSoFar": self._channels, "channels": len(self._connections)}
-
-
-__all__ = ["App", "TaskdError"]

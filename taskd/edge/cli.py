@@ -1,8 +1,8 @@
 """The daemon's command line. Sockets are bound before the heavy imports, so that hosts can connect at once.
 
-    taskd serve [--config FILE] [--state-dir DIR] [--listen ADDRESS ...] ...
-    taskd --stdio [...]
-    taskd check [...]
+taskd serve [--config FILE] [--state-dir DIR] [--listen ADDRESS ...] ...
+taskd --stdio [...]
+taskd check [...]
 """
 
 import argparse
@@ -68,6 +68,9 @@ def _serve_bound(options: dict[str, Any], around: Surroundings, bound: list[Boun
     except SettingsError as error:
         release(bound)
         return _complain(str(error))
+    from taskd.edge.diet import import_lean
+
+    import_lean()
     from taskd.edge.main import serve
 
     return serve(settings, bound, around, stdio=stdio)

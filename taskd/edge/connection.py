@@ -6,13 +6,14 @@ why and closed; nobody else notices.
 """
 
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import structlog
 
 from taskd.core.stimuli import ChannelClosed
 from taskd.edge.methods import Methods, Session
+from taskd.edge.transports.link import Link
 from taskd.model.calls import Result
 from taskd.model.errors import Code, TaskdError
 from taskd.model.events import ChannelClosing
@@ -21,26 +22,10 @@ from taskd.model.limits import Limits
 from taskd.services.hub import Hub
 from taskd.services.supervisor import Supervisor
 from taskd.wire.dialect import Dialect
-from taskd.wire.envelope import Call, Fault, Stamped
+from taskd.wire.envelope import Call, Fault
 from taskd.wire.framing import LineSplitter, TooLong
 from taskd.wire.jsonrpc import JsonRpc
 from taskd.wire.registry import choose
-
-
-class Link(Protocol):
-    """A byte stream to one host, as the transports give it."""
-
-    async def read(self, max_bytes: int) -> bytes:
-        """Read what is there; `b""` is the end."""
-
-    def write_now(self, data: bytes | memoryview) -> int:
-        """Write without waiting; give how much was taken. Raises OSError when broken."""
-
-    async def wait_writable(self) -> None:
-        """Wait until some of a write would be taken."""
-
-    def close(self) -> None:
-        """Close it. Again is nothing."""
 
 
 class Connection:
@@ -51,7 +36,6 @@ class Connection:
         link: its bytes.
         session: who speaks, and whether a token is still due.
         supervisor, hub, methods, limits: what it works with.
-        clock: stamps what is told to this channel alone.
     """
 
     def __init__(
@@ -76,6 +60,7 @@ class Connection:
         self._outbox: deque[bytes | memoryview] = deque()
         self._waiting = 0
         self._wake = anyio.Event()
+        self._answered = anyio.Event()
         self._closing: str | None = None
         self._open_calls = 0
         self._scope = anyio.CancelScope()
@@ -104,7 +89,7 @@ class Connection:
             block = self._next_block()
             try:
                 taken = self._link.write_now(block)
-            except OSError:
+            except (OSError, anyio.ClosedResourceError):
                 self._drop()
                 return
             self._waiting -= taken
@@ -134,6 +119,8 @@ class Connection:
                     group.start_soon(self._write_rest)
                     group.start_soon(self._demand_token)
                     await self._read()
+                    self._supervisor.submit(ChannelClosed(self.channel))
+                    await self._answer_the_rest()
                     group.cancel_scope.cancel()
             await self._last_words()
         finally:
@@ -167,7 +154,7 @@ class Connection:
                 with self._hub.cork():
                     for line in splitter.feed(data):
                         self._take(line)
-        except OSError as error:
+        except (OSError, anyio.ClosedResourceError) as error:
             self._log.debug("channel broke", error=str(error))
 
     def _take(self, line: bytes | TooLong) -> None:
@@ -193,6 +180,7 @@ class Connection:
 
         def answer(result: Result | TaskdError) -> None:
             self._open_calls -= 1
+            self._answered.set()
             line = dialect.refuse(call, result) if isinstance(result, TaskdError) else dialect.answer(call, result)
             self._hub.send(self, line)
 
@@ -200,6 +188,13 @@ class Connection:
 
     def _fault(self, error: TaskdError) -> None:
         self._hub.send(self, (self._dialect or JsonRpc()).fault(None, error))
+
+    async def _answer_the_rest(self) -> None:
+        """A host may end its side and still read (`nc -N`, a script on a pipe): give it the answers that are due."""
+        with anyio.move_on_after(self._limits.half_closed_seconds):
+            while self._open_calls:
+                self._answered = anyio.Event()
+                await self._answered.wait()
 
     async def _write_rest(self) -> None:
         """Write what `flush` had to leave."""
@@ -248,6 +243,3 @@ def _too_long(limits: Limits) -> TaskdError:
         f"a line of more than {limits.host_line_bytes} bytes was skipped (limit host_line_bytes)",
         details={"limit": limits.host_line_bytes},
     )
-
-
-__all__ = ["Connection", "Link", "Stamped"]

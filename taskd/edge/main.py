@@ -1,16 +1,19 @@
 """From settings to a running event loop, and from its end to an exit code."""
 
+import gc
 import os
 import sys
 
 import anyio
 
 from taskd.edge.app import App
-from taskd.edge.logs import configure
+from taskd.edge.guard import TokenError
+from taskd.edge.logs import Sink, set_up
 from taskd.edge.notify import Notifier
 from taskd.edge.settings import Settings
 from taskd.edge.settings_sources import Surroundings
 from taskd.edge.transports.door import Bound
+from taskd.edge.transports.early import release
 from taskd.edge.transports.stdio import claim_stdio
 from taskd.model.errors import TaskdError
 
@@ -20,14 +23,16 @@ STATE_ERROR = 3
 
 def serve(settings: Settings, bound: list[Bound], around: Surroundings, *, stdio: bool) -> int:
     """Run the daemon to its end; give the exit code."""
-    configure(settings.log_format, settings.log_level)
+    set_up(settings.log_format, settings.log_level, Sink(2))
     notifier = Notifier.from_environ(os.environ)
     link = claim_stdio() if stdio else None
-    app = App(settings, around.environ, around.uid, notifier)
+    gc.freeze()
     try:
+        app = App(settings, around.environ, around.uid, notifier)
         anyio.run(app.run, bound, link, backend_options={"use_uvloop": _has_uvloop()})
-    except TaskdError as error:
-        print(f"taskd: {error.message}", file=sys.stderr)
+    except (TaskdError, TokenError, OSError) as error:
+        release(bound)
+        print(f"taskd: {error}", file=sys.stderr)
         return STATE_ERROR
     return 0
 

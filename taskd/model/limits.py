@@ -56,6 +56,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """SIGTERM to exit 0; systemd's TimeoutStopSec is 10 s."""
     authenticate_seconds: float = 10.0
     """A channel that must show a token and does not is closed."""
+    half_closed_seconds: float = 30.0
+    """A host that ended its side of the stream still gets the answers that are due within this time."""
     close_flush_seconds: float = 1.0
     """A channel that is being closed may still take what waits for it."""
     bash_seconds: float = 60.0
@@ -84,6 +86,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A raw agent line above this is not repeated to P0 hosts."""
     env_file_bytes: int = 1 << 20
     """An env file of secrets."""
+    worker_threads: int = 8
+    """Threads for disk work and spawns; each costs memory, and an fsync-bound disk is no faster with more."""
     story_entries: int = 256
     """Remembered stimuli for `diag`."""
     watchdog_share: float = 0.5

@@ -36,9 +36,8 @@ class Children:
 
     Args:
         profiles: the agents of the settings, by name.
-        protocols: the codecs, by the name that profiles use.
+        protocol: gives a protocol by the name that profiles use.
         environment: builds the environment of an agent from its name and profile.
-        prepare: makes the task's folder ready; runs in a worker thread.
         limits: bounds.
         keep_raw: whether raw lines are kept for P0 hosts.
     """
@@ -47,13 +46,13 @@ class Children:
         self,
         *,
         profiles: Mapping[str, AgentProfile],
-        protocols: Mapping[str, AgentProtocol],
+        protocol: Callable[[str], AgentProtocol],
         environment: Callable[[str, AgentProfile], dict[str, str]],
         limits: Limits,
         keep_raw: bool = True,
     ) -> None:
         self._profiles = profiles
-        self._protocols = protocols
+        self._protocol = protocol
         self._environment = environment
         self._limits = limits
         self._keep_raw = keep_raw
@@ -63,17 +62,8 @@ class Children:
         return len(self._running)
 
     def protocol(self, record: TaskRecord) -> AgentProtocol:
-        """Give the protocol of a task's agent.
-
-        Raises:
-            TaskdError: `TASK_BOOTSTRAP_FAILED` when the settings name one that does not exist.
-        """
-        name = self._profiles[record.agent].protocol
-        if name not in self._protocols:
-            known = ", ".join(sorted(self._protocols))
-            message = f"agent {record.agent!r} wants protocol {name!r}; there is {known}"
-            raise TaskdError(Code.TASK_BOOTSTRAP_FAILED, message)
-        return self._protocols[name]
+        """Give the protocol of a task's agent."""
+        return self._protocol(self._profiles[record.agent].protocol)
 
     async def run(self, junction: Junction, wanted: Open, opened: Opened) -> None:
         """Spawn the agent of an opened task and stay with it to its end.
