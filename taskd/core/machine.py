@@ -214,7 +214,7 @@ _STIMULI: Final[dict[type[Stimulus], Callable[[Machine, Any], list[Effect]]]] = 
     ChannelClosed: lambda machine, stimulus: lease.channel_closed(machine.world, stimulus),
     Loaded: lambda machine, stimulus: opening.loaded(machine.world, stimulus),
     Prepared: lambda machine, stimulus: opening.prepared(machine.world, stimulus),
-    OpenFailed: lambda machine, stimulus: opening.open_failed(machine.world, stimulus),
+    OpenFailed: lambda machine, stimulus: stopping.open_failed(machine.world, stimulus),
     ChildGone: lambda machine, stimulus: stopping.child_gone(machine.world, stimulus),
     Saved: Machine._saved,
     SaveFailed: Machine._saved,

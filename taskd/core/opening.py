@@ -91,10 +91,8 @@ def agent_refused(world: World, task: Task, said: Refused) -> list[Effect]:
 
 
 def open_failed(world: World, stimulus: OpenFailed) -> list[Effect]:
-    """The task could not be prepared or spawned: there is no process."""
+    """The task could not be prepared or spawned, and was still wanted: there is no process."""
     task = world.tasks[stimulus.task]
-    if task.incarnation != stimulus.incarnation:
-        return []
     task.running = False
     effects = give_up(world, task, stimulus.error)
     if task.mode is OpenMode.CREATED and stimulus.error.code is Code.WORKSPACE_POLICY_VIOLATION:

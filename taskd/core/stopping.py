@@ -1,10 +1,11 @@
 """Ending a task's agent in order: a running turn by abort first, then the process, then the words `task_stopped`."""
 
+from taskd.core import opening
 from taskd.core.dying import fall_silent, give_up, process_dead
 from taskd.core.effects import ClearTimer, Effect, Publish, Quit, Reply, SetTimer, StopChild, Tell
 from taskd.core.lifecycle import Trigger
 from taskd.core.opening import resume_pending_open
-from taskd.core.stimuli import ChildGone, Origin, ShutdownAsked, Timer
+from taskd.core.stimuli import ChildGone, OpenFailed, Origin, ShutdownAsked, Timer
 from taskd.core.turns import end_turn
 from taskd.core.world import Task, World, log, timer
 from taskd.model.agent import Abort
@@ -59,19 +60,23 @@ def child_gone(world: World, stimulus: ChildGone) -> list[Effect]:
     task = world.tasks.get(stimulus.task)
     if task is None or not task.running:
         return []
-    if stimulus.incarnation != task.incarnation:
-        # The process that an open in waiting was waiting for.
-        task.running = False
-        return resume_pending_open(world, task)
+    if stimulus.incarnation != task.incarnation or not task.live or task.stopping:
+        return _gone_as_wanted(world, task)
     task.running = False
     if task.turn is not None and task.turn.saving:
         task.died = stimulus
         return []
-    if task.stopping:
-        return _gone_while_stopping(world, task)
-    if not task.live:
-        return []
     return give_up(world, task, process_dead(task, stimulus))
+
+
+def open_failed(world: World, stimulus: OpenFailed) -> list[Effect]:
+    """There will be no process: a failed open, unless it was given up before."""
+    task = world.tasks.get(stimulus.task)
+    if task is None or not task.running:
+        return []
+    if stimulus.incarnation != task.incarnation or not task.live:
+        return _gone_as_wanted(world, task)
+    return opening.open_failed(world, stimulus)
 
 
 def after_save(world: World, task: Task) -> list[Effect]:
@@ -124,10 +129,14 @@ def shutdown_timeout(world: World) -> list[Effect]:
     return [log("warning", "shutdown took too long", left=left), Quit()]
 
 
-def _gone_while_stopping(world: World, task: Task) -> list[Effect]:
-    if task.turn is not None:
-        return end_turn(world, task, StopReason.ABORTED, "")
-    return _finish(world, task)
+def _gone_as_wanted(world: World, task: Task) -> list[Effect]:
+    """The process that a stop, or an open in waiting, was waiting for has ended."""
+    task.running = False
+    if not task.stopping:
+        return resume_pending_open(world, task)
+    if task.turn is None:
+        return _finish(world, task)
+    return [] if task.turn.saving else end_turn(world, task, StopReason.ABORTED, "")
 
 
 def _finish(world: World, task: Task) -> list[Effect]:

@@ -57,6 +57,8 @@ class Children:
         self._limits = limits
         self._keep_raw = keep_raw
         self._running: dict[Key, Child] = {}
+        self._opening: dict[Key, bool] = {}
+        """What is being prepared or spawned, and whether it was given up meanwhile."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -65,15 +67,27 @@ class Children:
         """Give the protocol of a task's agent."""
         return self._protocol(self._profiles[record.agent].protocol)
 
+    def expect(self, wanted: Open) -> None:
+        """Know that this incarnation is being prepared, so that a stop before its spawn is not lost."""
+        self._opening[wanted.task, wanted.incarnation] = False
+
+    def forget(self, wanted: Open) -> None:
+        """It is not being prepared any more."""
+        self._opening.pop((wanted.task, wanted.incarnation), None)
+
     async def run(self, junction: Junction, wanted: Open, opened: Opened) -> None:
         """Spawn the agent of an opened task and stay with it to its end.
 
         Raises:
             TaskdError: it could not be spawned; nothing is left of it.
         """
-        child = await self._spawn(junction, wanted, opened)
         key = (wanted.task, wanted.incarnation)
+        if self._opening[key]:
+            raise _given_up(wanted)
+        child = await self._spawn(junction, wanted, opened)
         self._running[key] = child
+        if self._opening.pop(key):
+            child.stop()
         try:
             exit, stderr_tail = await child.run()
         finally:
@@ -91,10 +105,12 @@ class Children:
             junction.submit(AgentSaid(task, incarnation, refusal))
 
     def stop(self, task: TaskId, incarnation: int) -> None:
-        """Start the stop ladder of an agent, if it runs."""
-        child = self._running.get((task, incarnation))
-        if child is not None:
-            child.stop()
+        """Start the stop ladder of an agent, now or as soon as it runs."""
+        key = (task, incarnation)
+        if key in self._opening:
+            self._opening[key] = True
+        elif key in self._running:
+            self._running[key].stop()
 
     async def _spawn(self, junction: Junction, wanted: Open, opened: Opened) -> Child:
         record = wanted.record
@@ -127,6 +143,10 @@ def _opening(record: TaskRecord, opened: Opened) -> Opening:
         model=record.model,
         thinking_level=record.thinking_level,
     )
+
+
+def _given_up(wanted: Open) -> TaskdError:
+    return TaskdError(Code.TASK_BOOTSTRAP_FAILED, f"task {wanted.task} was given up before its agent was started")
 
 
 def _not_started(record: TaskRecord, program: str, error: Exception) -> TaskdError:

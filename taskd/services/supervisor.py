@@ -110,7 +110,7 @@ class Supervisor:
             fx.StopChild: lambda effect: children.stop(effect.task, effect.incarnation),
             fx.SetTimer: lambda effect: self._timers.set(effect.timer, effect.seconds),
             fx.ClearTimer: lambda effect: self._timers.clear(effect.timer),
-            fx.Open: lambda effect: self._start(self._open, effect),
+            fx.Open: self._begin_open,
             fx.Save: lambda effect: self._start(self._save, effect),
             fx.SaveRecord: lambda effect: self._start(self._save_record, effect),
             fx.RunBash: lambda effect: self._start(self._run_bash, effect),
@@ -186,6 +186,10 @@ class Supervisor:
     def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], effect: fx.Effect) -> None:
         self._group.start_soon(work, effect)
 
+    def _begin_open(self, effect: fx.Open) -> None:
+        self._children.expect(effect)
+        self._start(self._open, effect)
+
     async def _open(self, effect: fx.Open) -> None:
         try:
             opened = await self._prepare(effect)
@@ -196,6 +200,8 @@ class Supervisor:
             self._log.exception("opening failed", task=effect.task)
             fault = TaskdError(Code.INTERNAL_ERROR, f"opening task {effect.task} failed: {error}")
             self.submit(OpenFailed(effect.task, effect.incarnation, fault))
+        finally:
+            self._children.forget(effect)
 
     async def _prepare(self, effect: fx.Open) -> Opened:
         protocol = self._children.protocol(effect.record)

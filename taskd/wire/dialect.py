@@ -1,8 +1,4 @@
-"""What a dialect is, and which one a channel speaks.
-
-The dialect is chosen by the first line: JSON-RPC 2.0 lines are objects with `jsonrpc` (or arrays of them), P0 lines are
-objects with `type`. A first line that is neither is answered in JSON-RPC.
-"""
+"""What a dialect is. Which there are, and which one a channel's first line chooses, is in `registry`."""
 
 from typing import Protocol
 

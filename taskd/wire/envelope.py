@@ -19,6 +19,10 @@ class Call(msgspec.Struct, frozen=True):
     wants_answer: bool = True
     batch: int | None = None
     """The batch this call came in; its answer is collected with the others of that batch."""
+    id_token: bytes = b""
+    """The id in JSON, as it stood on the line, for the answer: 1.50 stays 1.50."""
+    alias: str = ""
+    """The dialect's own name for the method, where it has one; the answer has that command's shape then."""
 
 
 class Fault(msgspec.Struct, frozen=True):
