@@ -14,6 +14,8 @@ class Dialect(Protocol):
     """Whether hosts of this dialect expect the active agent's raw lines."""
     stop_event_first: bool
     """Whether they expect `task_stopped` before the answer of `stop_task`."""
+    newest_drives: bool
+    """Whether a newer channel of this dialect takes the driver lease over from an older one: its hosts know no lease."""
     idempotency_scope: str | None
     """A scope of request ids that outlives the channel, or None."""
 
@@ -31,3 +33,6 @@ class Dialect(Protocol):
 
     def event(self, stamped: Stamped) -> bytes:
         """Give the line of an event."""
+
+    def raw(self, lines: list[bytes]) -> bytes:
+        """Give lines of the active agent as hosts of this dialect are told them; empty when they are told none."""

@@ -60,6 +60,7 @@ class JsonRpc:
     name = "jsonrpc"
     raw_lines = False
     stop_event_first = False
+    newest_drives = False
     idempotency_scope: str | None = None
 
     def __init__(self) -> None:
@@ -99,6 +100,10 @@ class JsonRpc:
         body = stamped.body
         own = b"," + body[1:] if len(body) > 2 else b"}"
         return b'%b%d,"at":"%b"%b%b}\n' % (head, stamped.seq, stamped.at.encode(), task, own)
+
+    def raw(self, lines: list[bytes]) -> bytes:
+        """Give nothing: agents have no line of their own here."""
+        return b""
 
     def _read_unusual(self, line: bytes) -> list[Call | Fault]:
         try:

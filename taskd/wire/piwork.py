@@ -37,6 +37,7 @@ _ANYTHING: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
     list[msgspec.Raw] | _Members | str | int | float | bool | None
 )
 _OBJECT: Final = ord("{")
+_NULL: Final = msgspec.Raw(b"null")
 
 _SHOWN: Final = {
     Code.PARSE_ERROR: Code.INVALID_REQUEST,
@@ -47,12 +48,18 @@ _UNREADABLE: Final = frozenset({Code.PARSE_ERROR, Code.LINE_TOO_LONG})
 """Errors of lines of which nothing was understood, not even whether they had an id."""
 
 
+_MARKS: Final = (b'"ok"', b'"event"', rb"\u006", rb"\u007", b"\r")
+"""One of these is in each line of an agent that a host could take for the daemon's: the words, letters of them written
+as escapes, and the byte at which some readers end a line too."""
+
+
 class Piwork:
     """One channel's P0. It keeps nothing from line to line."""
 
     name = "p0"
     raw_lines = True
     stop_event_first = True
+    newest_drives = True
     idempotency_scope: str | None = "p0"
 
     def read(self, line: bytes) -> list[Call | Fault]:
@@ -90,6 +97,13 @@ class Piwork:
             encode(stamped.task_id),
             stamped.body,
         )
+
+    def raw(self, lines: list[bytes]) -> bytes:
+        """Give the agent's lines as they are, but for those that a host could take for ours."""
+        block = b"\n".join(lines)
+        if any(mark in block for mark in _MARKS):
+            block = b"\n".join([line for line in lines if not _passes_for_ours(line)])
+        return block + b"\n" if block else b""
 
     def _read_unusual(self, line: bytes) -> list[Call | Fault]:
         try:
@@ -149,6 +163,18 @@ def _refusal(id: bytes, error: TaskdError) -> bytes:
     return b'{%b"ok":false,"error":%b}\n' % (id, encode(body))
 
 
+def _passes_for_ours(line: bytes) -> bool:
+    """Say whether a host could take an agent's line for an answer or an event.
+
+    Hosts read as JavaScript does: the last of equal keys counts, and an escaped letter is that letter.
+    """
+    try:
+        shape = parse(line, _ANYTHING)
+    except (TaskdError, msgspec.ValidationError):
+        return True
+    return not isinstance(shape, dict) or "ok" in shape or _text(shape.get("type")) == "event" or b"\r" in line
+
+
 def _event_head(name: str) -> bytes:
     return b'{"type":"event","event":%b,"timestamp":"' % encode(name)
 
@@ -165,6 +191,14 @@ class Command(NamedTuple):
     method: str
     params: Callable[[msgspec.Raw], msgspec.Raw] | None = None
     shape: Callable[[Answer], Answer] | None = None
+
+
+def _open_params(payload: msgspec.Raw) -> msgspec.Raw:
+    """Take `workingFolderRelative: null`, by which these hosts say the task's own folder, as we say that."""
+    members = _MEMBERS.decode(payload)
+    if members.get("workingFolderRelative") == _NULL and members.get("workingFolder", _NULL) == _NULL:
+        members["workingFolder"] = msgspec.Raw(b'""')
+    return msgspec.Raw(encode(members))
 
 
 def _answer_params(payload: msgspec.Raw) -> msgspec.Raw:
@@ -199,6 +233,7 @@ def _plain(result: Answer) -> dict[str, Any]:
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "create_or_open_task": Command("create_or_open_task", params=_open_params),
     "runtime_get_state": Command("get_state"),
     "runtime_diag": Command("diag"),
     "pi_get_available_models": Command("list_models", shape=_models),
