@@ -1,25 +1,44 @@
-# `make demo` runs the main job, `make test` passes the fast tests; each makes its own virtual environment.
+# `make demo` runs the main job, `make test` passes the fast tests. Each makes its own virtual environment.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 
-.PHONY: demo test check agents real-agent systemd spec bench clean
+.PHONY: demo test check spec agents real-agent systemd bench clean help
 
-$(VENV)/.ready: pyproject.toml
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.ready
+demo: $(READY) ## Run the main job: two tasks, switches, a crash, a restart
 	$(BIN)/taskctl demo
 
-test: $(VENV)/.ready
+test: $(READY) ## Pass the fast tests: no network, no root, no Node
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.ready
+check: $(READY) ## Format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+spec: $(READY) ## Write the generated part of the contract
+	$(BIN)/python spec/generate.py
+
+agents: $(READY) ## Install the real agents that the tier `real-agent` drives (npm)
+	$(BIN)/python -m tests.kit.install_agents
+
+real-agent: agents ## Drive real pi against a local mock model
+	$(BIN)/python -m pytest -m real_agent tests/real_agent
+
+systemd: $(READY) ## Boot systemd in a container and run the units (root, Debian packages)
+	$(BIN)/python -m pytest -m systemd tests/systemd
+
+bench: $(READY) ## Measure this machine
+	$(BIN)/taskctl bench
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .agents .nspawn .pytest_cache .mypy_cache .ruff_cache .hypothesis

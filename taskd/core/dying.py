@@ -5,10 +5,11 @@
 
 from taskd.core.effects import ClearTimer, Effect, Publish, Refuse, StopChild
 from taskd.core.lifecycle import Trigger
+from taskd.core.questions import close_questions
 from taskd.core.stimuli import ChildGone
 from taskd.core.world import Task, World, timer
 from taskd.model.errors import Code, TaskdError
-from taskd.model.events import AgentQuestionClosed, TaskBootstrapState, TaskError
+from taskd.model.events import TaskBootstrapState, TaskError
 from taskd.model.states import Bootstrap, TaskState
 
 _TIMERS = ("bootstrap", "switch", "abort", "stop")
@@ -54,16 +55,6 @@ def fall_silent(world: World, task: Task, error: TaskdError) -> list[Effect]:
             effects.append(Refuse(command.call, error))
     task.commands.clear()
     effects += close_questions(task)
-    return effects
-
-
-def close_questions(task: Task) -> list[Effect]:
-    """Nobody waits for these answers any more."""
-    effects: list[Effect] = []
-    for request_id in task.questions:
-        effects.append(ClearTimer(timer("question", task, request_id)))
-        effects.append(Publish(task.id, AgentQuestionClosed(request_id=request_id, outcome="gone")))
-    task.questions.clear()
     return effects
 
 

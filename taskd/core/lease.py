@@ -1,7 +1,9 @@
 """Who drives: one channel may change things, the others observe.
 
 The lease is taken by the first channel that asks for a change, and is free again when that channel ends or gives it
-back. Answering an agent's question needs no lease, so that whoever sees it first can unblock the agent.
+back. Answering an agent's question needs no lease, so that whoever sees it first can unblock the agent. Hosts of the
+replaced system know no lease and expect that their last connection wins: among them it passes to the newer channel, so
+that one whose old connection is half open can go on.
 """
 
 from taskd.core.effects import Effect, Publish, Reply
@@ -21,9 +23,9 @@ def require(world: World, origin: Origin) -> list[Effect]:
     """
     if world.driver == origin.channel:
         return []
-    if world.driver is not None:
+    if world.driver is not None and not _is_newer(world, origin, world.driver):
         raise _held(world.driver)
-    return _give(world, origin.channel)
+    return _give(world, origin)
 
 
 def take(world: World, origin: Origin, params: TakeDriver) -> list[Effect]:
@@ -31,7 +33,7 @@ def take(world: World, origin: Origin, params: TakeDriver) -> list[Effect]:
     if world.driver not in (None, origin.channel) and not params.force:
         raise _held(world.driver)
     reply = Reply(origin.call, DriverResult(driver=True))
-    return [reply] if world.driver == origin.channel else [reply, *_give(world, origin.channel)]
+    return [reply] if world.driver == origin.channel else [reply, *_give(world, origin)]
 
 
 def release(world: World, origin: Origin, params: ReleaseDriver) -> list[Effect]:
@@ -45,9 +47,14 @@ def channel_closed(world: World, stimulus: ChannelClosed) -> list[Effect]:
     return _drop(world, stimulus.channel)
 
 
-def _give(world: World, channel: ChannelId) -> list[Effect]:
-    world.driver = channel
-    return [Publish(None, DriverChanged(held=True, channel=channel))]
+def _is_newer(world: World, origin: Origin, driver: ChannelId) -> bool:
+    return world.driver_yields and origin.newest_drives and origin.channel > driver
+
+
+def _give(world: World, origin: Origin) -> list[Effect]:
+    world.driver = origin.channel
+    world.driver_yields = origin.newest_drives
+    return [Publish(None, DriverChanged(held=True, channel=origin.channel))]
 
 
 def _drop(world: World, channel: ChannelId) -> list[Effect]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from taskd.core import commands, lease, opening, stopping, switching, turns
+from taskd.core import commands, lease, opening, questions, stopping, switching, turns
 from taskd.core.effects import Effect, Refuse, Reply, RunBash
 from taskd.core.idempotency import Replays
 from taskd.core.stimuli import (
@@ -179,7 +179,7 @@ _CALLS: Final[dict[type[calls.Params], _Handler]] = {
     calls.StopTask: stopping.stop_task,
     calls.SetModel: commands.set_model,
     calls.ListModels: commands.list_models,
-    calls.Answer: commands.answer,
+    calls.Answer: questions.answer,
     calls.SystemBash: _run_bash,
     calls.TakeDriver: lease.take,
     calls.ReleaseDriver: lease.release,
@@ -196,7 +196,7 @@ _SAID: Final[dict[type[agent.Said], _Handler]] = {
     agent.Ready: opening.agent_ready,
     agent.Refused: opening.agent_refused,
     agent.Answered: commands.answered,
-    agent.Asked: commands.asked,
+    agent.Asked: questions.asked,
     agent.Noise: _noise,
 }
 
@@ -206,7 +206,7 @@ _TIMERS: Final[dict[str, _Handler]] = {
     "abort": lambda world, task, _: turns.abort_timeout(world, task),
     "stop": lambda world, task, _: stopping.stop_abort_timeout(world, task),
     "answer": lambda world, task, detail: commands.answer_timeout(world, task, int(detail)),
-    "question": commands.question_timeout,
+    "question": questions.question_timeout,
 }
 
 _STIMULI: Final[dict[type[Stimulus], Callable[[Machine, Any], list[Effect]]]] = {

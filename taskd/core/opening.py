@@ -45,6 +45,7 @@ def open_task(world: World, origin: Origin, params: CreateOrOpenTask) -> list[Ef
     world.permit(task, Trigger.OPEN)
     record = _wanted(world, task, params)
     task.mode = _MODES[task.state]
+    task.record_before = task.record
     task.record = record
     task.opener = origin
     world.tasks[task_id] = task
@@ -95,9 +96,11 @@ def open_failed(world: World, stimulus: OpenFailed) -> list[Effect]:
     task = world.tasks[stimulus.task]
     task.running = False
     effects = give_up(world, task, stimulus.error)
-    if task.mode is OpenMode.CREATED and stimulus.error.code is Code.WORKSPACE_POLICY_VIOLATION:
-        # Nothing was made on disk for it, so it may be asked for again as if never asked.
-        del world.tasks[task.id]
+    if stimulus.error.code is Code.WORKSPACE_POLICY_VIOLATION:
+        task.record = task.record_before
+        if task.mode is OpenMode.CREATED:
+            # Nothing was made on disk for it, so it may be asked for again as if never asked.
+            del world.tasks[task.id]
     return effects
 
 
@@ -140,11 +143,19 @@ def _wanted(world: World, task: Task, params: CreateOrOpenTask) -> TaskRecord:
             details={"field": "agent", "agent": task.record.agent},
         )
     given = {
-        name: value
-        for name in ("provider", "model", "thinking_level", "working_folder", "working_folder_relative")
-        if (value := getattr(params, name)) is not None
+        name: value for name in ("provider", "model", "thinking_level") if (value := getattr(params, name)) is not None
     }
-    return replace(task.record, agent=agent, **given)
+    return replace(task.record, agent=agent, **given, **_folders(params))
+
+
+def _folders(params: CreateOrOpenTask) -> dict[str, str | None]:
+    """Whoever names a folder replaces what was named before; `""` stands for the task's own."""
+    if params.working_folder is None and params.working_folder_relative is None:
+        return {}
+    return {
+        "working_folder": params.working_folder or None,
+        "working_folder_relative": params.working_folder_relative,
+    }
 
 
 def _begin(world: World, task: Task) -> list[Effect]:

@@ -15,7 +15,8 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a call came from, and how to know it again.
 
     `key` is the request id within its scope, None for calls that cannot be repeated; `fingerprint` stands for the
-    method and its params, key order aside.
+    method and its params, key order aside. `newest_drives`: its hosts know no lease, so a newer channel of theirs takes
+    the lease over from an older one.
     """
 
     call: CallId
@@ -23,6 +24,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     key: str | None = None
     fingerprint: str = ""
     stop_event_first: bool = False
+    newest_drives: bool = False
 
 
 class Stimulus(msgspec.Struct, frozen=True):

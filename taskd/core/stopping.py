@@ -5,6 +5,7 @@ from taskd.core.dying import fall_silent, give_up, process_dead
 from taskd.core.effects import ClearTimer, Effect, Publish, Quit, Reply, SetTimer, StopChild, Tell
 from taskd.core.lifecycle import Trigger
 from taskd.core.opening import resume_pending_open
+from taskd.core.questions import cancel_questions
 from taskd.core.stimuli import ChildGone, OpenFailed, Origin, ShutdownAsked, Timer
 from taskd.core.turns import end_turn
 from taskd.core.world import Task, World, log, timer
@@ -46,6 +47,7 @@ def begin_stop(world: World, task: Task, reason: str) -> list[Effect]:
     task.turn.aborting = True
     return [
         SetTimer(timer("stop", task), world.limits.stop_abort_seconds),
+        *cancel_questions(task),
         Tell(task.id, task.incarnation, Abort()),
     ]
 

@@ -6,9 +6,10 @@ belongs to none.
 
 from msgspec.structs import replace
 
-from taskd.core.dying import close_questions, give_up
+from taskd.core.dying import give_up
 from taskd.core.effects import ClearTimer, Effect, Publish, Reply, Save, SetTimer, StopChild, Tell
 from taskd.core.lifecycle import Trigger
+from taskd.core.questions import cancel_questions, close_questions
 from taskd.core.stimuli import Origin, Saved, SaveFailed
 from taskd.core.world import REMEMBERED_PROMPTS, Command, OpenTurn, Task, World, log, timer
 from taskd.model import agent, events
@@ -76,6 +77,7 @@ def abort(world: World, origin: Origin, params: Abort) -> list[Effect]:
     return [
         reply,
         SetTimer(timer("abort", task), world.limits.abort_seconds),
+        *cancel_questions(task),
         Tell(task.id, task.incarnation, agent.Abort()),
     ]
 

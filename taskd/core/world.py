@@ -91,6 +91,7 @@ class Task:
         "prompts",
         "questions",
         "record",
+        "record_before",
         "running",
         "state",
         "stop_calls",
@@ -103,6 +104,8 @@ class Task:
 
     def __init__(self, record: TaskRecord) -> None:
         self.record = record
+        self.record_before = record
+        """What it was when the last open began; a folder that is refused is not kept."""
         self.state = TaskState.MISSING
         self.incarnation = 0
         self.live = False
@@ -169,6 +172,8 @@ class World:
         self.active: TaskId | None = None
         self.switching: TaskId | None = None
         self.driver: ChannelId | None = None
+        self.driver_yields = False
+        """The driver's hosts know no lease: a newer channel of theirs takes it over."""
         self.quitting: str | None = None
         self.mono = 0.0
         self.wall = ""

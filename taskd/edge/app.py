@@ -30,6 +30,7 @@ from taskd.edge.methods import Methods, Session
 from taskd.edge.notify import Notifier, Watchdog, watchdog_interval
 from taskd.edge.queries import Queries
 from taskd.edge.settings import Settings, explain
+from taskd.edge.transports import unix
 from taskd.edge.transports.door import Bound
 from taskd.edge.transports.link import Link
 from taskd.edge.transports.listener import Listener, SocketListener
@@ -124,6 +125,10 @@ class App:
         if needs_token(addresses, allow_unauthenticated=openly):
             self._token = load_token(self._settings.token_file, uid=self._uid)
         self._policy = self._policy._replace(has_token=self._token is not None)
+        if self._policy.allowed_uids - {self._uid}:
+            for one in bound:
+                if one.file is not None:
+                    unix.share(one.file)
         for warning in warnings_for(addresses, allow_unauthenticated=openly):
             self._log.warning(warning)
 

@@ -14,7 +14,7 @@ from taskd import __version__
 from taskd.edge.settings_sources import SettingsError, Surroundings, early_listen
 from taskd.edge.transports.door import BindError, Bound
 from taskd.edge.transports.early import bind_all, release
-from taskd.model.address import AddressError
+from taskd.model.address import AddressError, StdioAddress
 
 USAGE_ERROR = 2
 """Exit code for what the caller can mend: flags, settings, addresses (as argparse does)."""
@@ -53,9 +53,11 @@ def _serve(options: dict[str, Any]) -> int:
         options["listen"] = ["stdio"]
     around = Surroundings.here()
     try:
-        bound = bind_all(early_listen(options, around))
+        addresses = early_listen(options, around)
+        bound = bind_all(addresses)
     except (BindError, AddressError, SettingsError, TypeError) as error:
         return _explain_failure(options, around, error)
+    stdio = stdio or any(isinstance(address, StdioAddress) for address in addresses)
     return _serve_bound(options, around, bound, stdio)
 
 

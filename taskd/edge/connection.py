@@ -1,8 +1,8 @@
 """One host: bytes in, calls to the methods table, answers and events out.
 
-The dialect is chosen by the first line. One writer: everything for the host goes through `put`, is written at the end
-of the burst as far as it goes, and waits in a bounded outbox otherwise. A host that lets the outbox run full is told
-why and closed; nobody else notices.
+The dialect is chosen by the first line that is in one; what comes before it is answered in JSON-RPC. One writer:
+everything for the host goes through `put`, is written at the end of the burst as far as it goes, and waits in a bounded
+outbox otherwise. A host that lets the outbox run full is told why and closed; nobody else notices.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ from taskd.wire.dialect import Dialect
 from taskd.wire.envelope import Call, Fault
 from taskd.wire.framing import LineSplitter, TooLong
 from taskd.wire.jsonrpc import JsonRpc
-from taskd.wire.registry import choose
+from taskd.wire.registry import DIALECTS, recognise
 
 
 class Connection:
@@ -163,13 +163,19 @@ class Connection:
             return
         if not line.strip():
             return
-        if self._dialect is None:
-            self._dialect = choose(line)
-        for asked in self._dialect.read(line):
+        dialect = self._dialect or self._choose(line)
+        for asked in dialect.read(line):
             if isinstance(asked, Fault):
                 self._hub.send(self, asked.answer)
             else:
-                self._call(self._dialect, asked)
+                self._call(dialect, asked)
+
+    def _choose(self, line: bytes) -> Dialect:
+        """Settle the dialect, if the line tells it. A host may find another's half line on a serial port."""
+        name = recognise(line)
+        if name is not None:
+            self._dialect = DIALECTS[name]()
+        return self._dialect or JsonRpc()
 
     def _call(self, dialect: Dialect, call: Call) -> None:
         if self._open_calls >= self._limits.pending_calls_per_channel:
@@ -179,9 +185,9 @@ class Connection:
         self._open_calls += 1
 
         def answer(result: Result | TaskdError) -> None:
+            line = dialect.refuse(call, result) if isinstance(result, TaskdError) else dialect.answer(call, result)
             self._open_calls -= 1
             self._answered.set()
-            line = dialect.refuse(call, result) if isinstance(result, TaskdError) else dialect.answer(call, result)
             self._hub.send(self, line)
 
         self._methods.call(self, dialect, call, answer)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import structlog
 
 from taskd.core.stimuli import Asked, Origin
 from taskd.edge.queries import Queries
@@ -112,6 +113,9 @@ class Methods:
             self._call(caller, dialect, call, answer)
         except TaskdError as error:
             answer(error)
+        except Exception as error:
+            structlog.get_logger("taskd.methods").exception("a call failed", method=call.method[:64])
+            answer(TaskdError(Code.INTERNAL_ERROR, f"{call.method[:64]} failed: {error}"))
 
     def _call(self, caller: Caller, dialect: Dialect, call: Call, answer: Answerer) -> None:
         method = METHODS.get(call.method)
@@ -129,6 +133,7 @@ class Methods:
             key=_key(caller, dialect, call) if method.idempotent else None,
             fingerprint=_fingerprint(call) if method.idempotent else "",
             stop_event_first=dialect.stop_event_first,
+            newest_drives=dialect.newest_drives,
         )
         self._supervisor.submit(Asked(origin, params))
 
@@ -152,10 +157,18 @@ def _key(caller: Caller, dialect: Dialect, call: Call) -> str | None:
 
 def _fingerprint(call: Call) -> str:
     """Stand for method and params, key order aside."""
-    body = _encode_sorted(msgspec.json.decode(call.params)) if len(call.params) > 2 else b""
+    body = _sorted(bytes(call.params)) if len(call.params) > 2 else b""
     if len(body) > LONGEST_PLAIN_FINGERPRINT:
         body = hashlib.sha256(body).digest()
     return f"{call.method}\n{body.decode('latin-1')}"
+
+
+def _sorted(params: bytes) -> bytes:
+    try:
+        return _encode_sorted(msgspec.json.decode(params))
+    except (msgspec.MsgspecError, ValueError):
+        # A field that the method does not know may hold what Python cannot: 1e999, or half a surrogate pair.
+        return params
 
 
 def _unknown(name: str) -> TaskdError:

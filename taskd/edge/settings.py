@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from taskd.agents.base import AgentProfile
+from taskd.agents.shell import PROGRAM
 from taskd.edge import settings_values as values
 from taskd.edge.redaction import MASK, redact_command
 from taskd.edge.settings_sources import (
@@ -38,6 +39,9 @@ HOST_CID: Final = 2
 
 BUILT_IN_AGENT: Final = "shell"
 """The agent that always exists; it needs nothing but this program."""
+
+BUILT_IN_COMMAND: Final = (sys.executable, "-I", "-S", PROGRAM)
+"""Isolated: it starts in the user's folder, where a `json.py` would otherwise take the place of Python's own."""
 
 _AGENT_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 
@@ -168,7 +172,7 @@ class _Resolver:
         fields = {path[0]: value for path, value in mine.items() if len(path) == 1 and path != ("env",)}
         env = {path[1]: value for path, value in mine.items() if len(path) == 2}
         if name == BUILT_IN_AGENT:
-            fields = {"protocol": "pi", "command": (sys.executable, "-m", "taskd.agents.shell")} | fields
+            fields = {"protocol": "pi", "command": BUILT_IN_COMMAND} | fields
         missing = [field for field in ("protocol", "command") if field not in fields]
         for field in missing:
             self._agent_problem(name, field, "must be set")

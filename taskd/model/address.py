@@ -136,7 +136,7 @@ def default_state_dir(environ: Mapping[str, str], uid: int, home: str) -> str:
 
 def default_token_file(state_dir: str) -> str:
     """Say where the TCP token is when no `token_file` is set."""
-    return f"{state_dir}/token"
+    return f"{state_dir}/.taskd/token"
 
 
 def _unix(text: str, path: str) -> Address:

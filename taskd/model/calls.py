@@ -135,7 +135,9 @@ class CreateOrOpenTask(Params, frozen=True):
     model: str | None = None
     thinking_level: str | None = None
     working_folder: str | None = None
+    """Absolute; `""` is the task's own folder. Naming one folder forgets the other that was named before."""
     working_folder_relative: str | None = None
+    """Below the workspace root; counts where both are given."""
 
 
 class OpenResult(Result, frozen=True):

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-import msgspec
-
 from taskd.model.events import Event
 from taskd.services.clock import Clock
 from taskd.wire.dialect import Dialect
 from taskd.wire.envelope import Stamped
-
-_encode = msgspec.json.Encoder().encode
+from taskd.wire.jsonline import encode
 
 
 class Channel(Protocol):
@@ -68,14 +65,19 @@ class Hub:
 
     def stamp(self, event: Event, task_id: str | None = None) -> Stamped:
         """Give an event the current number and date; for what is told to one channel alone."""
-        return Stamped(self.seq, self._clock.wall(), task_id, event.name, _encode(event))
+        return Stamped(self.seq, self._clock.wall(), task_id, event.name, encode(event))
 
     def repeat_raw(self, lines: list[bytes]) -> None:
         """Give raw agent lines to the channels whose dialect wants them."""
-        block = b"\n".join(lines) + b"\n"
+        blocks: dict[str, bytes] = {}
         for channel in self._channels:
-            if channel.dialect is not None and channel.dialect.raw_lines:
-                self.send(channel, block)
+            dialect = channel.dialect
+            if dialect is None or not dialect.raw_lines:
+                continue
+            block = blocks.get(dialect.name)
+            if block is None:
+                block = blocks[dialect.name] = dialect.raw(lines)
+            self.send(channel, block)
 
     @property
     def wants_raw(self) -> bool:

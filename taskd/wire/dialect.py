@@ -15,7 +15,7 @@ class Dialect(Protocol):
     stop_event_first: bool
     """Whether they expect `task_stopped` before the answer of `stop_task`."""
     newest_drives: bool
-    """Whether a newer channel of this dialect takes the driver lease over from an older one: its hosts know no lease."""
+    """Whether a newer channel of it takes the driver lease over from an older one, as its hosts know no lease."""
     idempotency_scope: str | None
     """A scope of request ids that outlives the channel, or None."""
 

@@ -240,4 +240,4 @@ COMMANDS: Final[dict[str, Command]] = {
     "pi_set_model": Command("set_model", shape=_model),
     "extension_ui_response": Command("answer", params=_answer_params, shape=_nothing),
 }
-"""P0's names of methods that have another one here; all other names are the native ones."""
+"""What P0 calls or writes otherwise than we do; all other names are the native ones."""

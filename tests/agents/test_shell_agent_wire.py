@@ -4,21 +4,33 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskd.agents.shell import PROGRAM
-from tests.agents.test_shell_agent import Shell, said, shell, work
 from tests.kit.fake_pi_pipes import Pipes
 from tests.kit.fake_pi_shapes import keys, kind
 from tests.kit.pi_goldens import NEW
 from tests.kit.pi_goldens import said as pi_said
-
-__all__ = ["shell", "work"]
+from tests.kit.shell_agent import Shell, said
 
 HEADER = {"type": "session", "version": 3, "id": "task-1", "timestamp": "2026-01-02T03:04:05.678Z"}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, work: Path) -> Iterator[Shell]:
+    with Shell(tmp_path / "session.json", work) as agent:
+        yield agent
 
 
 def seed(session: Path, cwd: Path | str, *lines: bytes) -> Path:
@@ -252,6 +264,16 @@ def test_adopting_in_the_middle_of_a_run_aborts_it_first(shell: Shell, tmp_path:
     shell.answer("switch_session", sessionPath=str(tmp_path / "other.json"))
     assert shell.heard[-2] == {"type": "agent_settled", "aborted": True}
     assert shell.saved()[-1]["stopReason"] == "aborted"
+
+
+def test_what_waits_for_the_end_of_a_run_is_forgotten_when_the_agent_goes(shell: Shell, tmp_path: Path) -> None:
+    shell.prompt("trap '' TERM; echo ready; while :; do sleep 0.01; done")
+    shell.until("message_update")
+    shell.send("switch_session", sessionPath=str(tmp_path / "other.json"))
+    shell.send("abort")
+    shell.close_stdin()
+    assert shell.wait() == 0
+    assert not (tmp_path / "other.json").exists()
 
 
 def test_a_new_session_is_another_file_with_the_same_directory(shell: Shell, work: Path) -> None:

@@ -130,3 +130,11 @@ def test_more_questions_than_the_limit_are_cancelled_in_the_hosts_name():
     play.says("a", agent.Asked("q2", "confirm", "Again?"))
 
     assert play.said() == ["tell a AnswerQuestion"]
+
+
+def test_an_abort_cancels_open_questions_first_since_a_blocked_agent_hears_nothing(play):
+    play.prompt()
+    play.says("a", SELECT)
+    play.ask(calls.Abort())
+
+    assert play.said() == ["reply AbortResult", "tell a AnswerQuestion", "agent_question_closed a", "tell a Abort"]

@@ -1,12 +1,10 @@
 """Settings: which source wins, what is wrong and where, and what `taskd check` shows."""
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskd.edge.settings import Settings, explain, load_settings, resolve
+from taskd.edge.settings import BUILT_IN_COMMAND, Settings, explain, load_settings, resolve
 from taskd.edge.settings_sources import (
     Entry,
     SettingsError,
@@ -45,11 +43,11 @@ def _problems(**sources) -> list[str]:
 def test_without_any_source_everything_has_a_usable_default() -> None:
     settings = _from()
     assert settings.state_dir == "/home/u/.local/state/taskd"
-    assert settings.token_file == "/home/u/.local/state/taskd/token"
+    assert settings.token_file == "/home/u/.local/state/taskd/.taskd/token"
     assert settings.listen == (UnixAddress("/home/u/.local/state/taskd/taskd.sock"),)
     assert settings.default_agent == "shell"
     assert settings.agents["shell"].protocol == "pi"
-    assert settings.agents["shell"].command == (sys.executable, "-m", "taskd.agents.shell")
+    assert settings.agents["shell"].command == BUILT_IN_COMMAND
     assert settings.allowed_cids == (2,)
     assert settings.allowed_uids == ()
     assert not settings.allow_unauthenticated
@@ -59,7 +57,7 @@ def test_without_any_source_everything_has_a_usable_default() -> None:
 
 
 def test_the_token_file_lies_in_the_state_folder_that_was_chosen() -> None:
-    assert _from(flags={"state_dir": "/s"}).token_file == "/s/token"
+    assert _from(flags={"state_dir": "/s"}).token_file == "/s/.taskd/token"
 
 
 def test_sockets_of_systemd_are_the_default_when_they_are_meant_for_us() -> None:
@@ -116,7 +114,7 @@ def test_names_that_other_programs_read_are_no_settings() -> None:
 def test_the_built_in_agent_can_be_changed_value_by_value() -> None:
     profile = _from(toml="[agents.shell]\nenv_pass = ['EDITOR']").agents["shell"]
     assert profile.env_pass == ("EDITOR",)
-    assert profile.command[1:] == ("-m", "taskd.agents.shell")
+    assert profile.command == BUILT_IN_COMMAND
 
 
 # The kernel command line ---------------------------------------------------------------------------------------------

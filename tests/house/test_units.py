@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from taskd.agents.registry import PROTOCOLS
 from taskd.edge.settings import resolve
 from taskd.edge.settings_sources import Surroundings, file_entries
 from taskd.model.limits import DEFAULT_LIMITS
@@ -176,10 +177,13 @@ def test_inittab_example_respawns_the_script_that_is_shipped() -> None:
 
 def test_example_settings_are_settings_that_the_daemon_takes() -> None:
     path = SYSTEMD / "taskd.toml.example"
+    everything, switched_on = re.subn(r"(?m)^# (?=[a-z_]+ = )", "", path.read_text())
     around = Surroundings(environ={}, uid=997, home="/var/lib/taskd/.home", cwd="/", pid=10, ppid=1)
 
-    settings = resolve(file_entries(path.read_bytes(), str(path)), around)
+    settings = resolve(file_entries(everything.encode(), str(path)), around, PROTOCOLS)
 
+    assert switched_on == 2
+    assert [str(address) for address in settings.listen] == ["systemd", "tcp:127.0.0.1:5000"]
     assert settings.state_dir == "/var/lib/taskd"
-    assert set(tomllib.loads(path.read_text())["agents"]) <= set(settings.agents)
+    assert set(tomllib.loads(everything)["agents"]) <= set(settings.agents)
     assert settings.default_agent in settings.agents

@@ -47,14 +47,13 @@ class Agent:
         self._leaving = code
         self._loop.forget(STDIN)
         self._out.close()
-        if self._commands.run:
-            self._commands.run.abandon(EXIT_GRACE_S)
+        self._commands.abandon(EXIT_GRACE_S)
 
     def give_up(self) -> None:
         """Kill the command and save nothing: the session cannot be written any more."""
-        run, command = self._commands.run, self._command
-        if run and command:
-            run.abandon(0, save=False)
+        command = self._command
+        self._commands.abandon(0, save=False)
+        if command:
             command.kill()
 
     @property

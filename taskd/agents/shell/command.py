@@ -27,6 +27,7 @@ WRAPPER = 'trap "pwd 2>/dev/null >|%s" EXIT; eval "shift;$1"'
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 
 _leftovers: list[int] = []
+"""Pipes of background jobs whose command is over, oldest first; at most LEFTOVER_PIPES."""
 
 
 class CannotStartError(Exception):

@@ -66,6 +66,12 @@ class Commands:
         except RefusedError as error:
             self._respond(command, kind, error=str(error))
 
+    def abandon(self, grace: float, save: bool = True) -> None:
+        """The agent has to go: end the run untold, and forget what waits for its end."""
+        self._after_run.clear()
+        if self.run:
+            self.run.abandon(grace, save)
+
     def _respond(
         self, command: dict[str, Any], kind: Any, data: Any = None, *, error: str = "", raw: Raw = b""
     ) -> None:

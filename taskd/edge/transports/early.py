@@ -35,17 +35,20 @@ def bind_early(address: Address) -> Bound:
 
 
 def bind_all(addresses: Iterable[Address]) -> list[Bound]:
-    """Listen on all of them, or on none; `systemd` stands for all inherited sockets, and `stdio` needs no socket.
+    """Listen on all of them, or on none, and on all inherited sockets; `stdio` needs no socket.
+
+    `systemd` among the addresses says that there must be inherited ones.
 
     Raises:
         BindError: for the first that cannot be listened on; those before it are closed again.
     """
+    wanted = tuple(addresses)
     bound: list[Bound] = []
     try:
-        for address in addresses:
-            if isinstance(address, SystemdAddress):
-                bound += _adopt_all()
-            elif not isinstance(address, StdioAddress):
+        bound += _adopt_all(required=any(isinstance(address, SystemdAddress) for address in wanted))
+        taken = {str(one.address) for one in bound}
+        for address in wanted:
+            if not isinstance(address, StdioAddress | SystemdAddress) and str(address) not in taken:
                 bound.append(bind_early(address))
     except BaseException:
         release(bound)
@@ -63,10 +66,12 @@ def release(bound: Iterable[Bound]) -> None:
         one.sock.close()
 
 
-def _adopt_all() -> list[Bound]:
+def _adopt_all(*, required: bool) -> list[Bound]:
+    if not required and "LISTEN_FDS" not in os.environ:
+        return []
     from taskd.edge.transports.inherited import adopt, listen_fds
 
     found = listen_fds(os.environ, os.getpid())
-    if not found:
+    if required and not found:
         raise BindError(SystemdAddress(), "no sockets were passed; is there a .socket unit?")
     return [adopt(one) for one in found]
