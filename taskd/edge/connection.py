@@ -77,7 +77,8 @@ class Connection:
         """Take bytes for the host."""
         if self._closing is not None or not data:
             return
-        if self._waiting + len(data) > self._limits.outbox_bytes:
+        if self._waiting and self._waiting + len(data) > self._limits.outbox_bytes:
+            # One line may be longer than the bound, if the host takes it while nothing else waits: it asked for it.
             self._overflow()
             return
         self._outbox.append(data)

@@ -8,6 +8,7 @@ client but the wire.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -34,6 +35,7 @@ class FakeGuest:
         mute, ack_only: names of methods.
         refuse: method name to refusal.
         token: what must be shown, if anything.
+        driver: the number of the connection that holds the lease; the test ends it, as a guest does that sees an end.
     """
 
     def __init__(self) -> None:
@@ -53,12 +55,14 @@ class FakeGuest:
         self.active: str | None = None
         self.seq = 0
         self.pid = 100
+        self.driver: int | None = None
         self.connections: list[Connection] = []
         self.dials = 0
         self.accepting = True
         self._held: dict[str, anyio.Event] = {}
         self._answers: dict[str, Object] = {}
         self._turns = 0
+        self._numbers = 0
         self._tasks: TaskGroup | None = None
         self._changed = anyio.Event()
 
@@ -182,7 +186,8 @@ class FakeGuest:
 
     async def serve(self, stream: ByteStream) -> None:
         """Serve one host until one side hangs up."""
-        connection = Connection()
+        self._numbers += 1
+        connection = Connection(self._numbers)
         connection.admitted = self.token is None
         self.connections.append(connection)
         async with stream, anyio.create_task_group() as tasks:
@@ -397,8 +402,17 @@ class FakeGuest:
     def _ping(self, request: Request) -> "Outcome":
         return {"at": AT}, None
 
-    def _driver(self, request: Request) -> "Outcome":
-        return {"driver": request.method == "take_driver"}, None
+    def _take_driver(self, request: Request) -> "Outcome":
+        number = request.connection.number
+        if self.driver not in (None, number) and not request.params.get("force"):
+            raise Refusal("NOT_DRIVER", f"channel {self.driver} drives", True, {"driver": self.driver})
+        was, self.driver = self.driver, number
+        news = None if was == number else partial(self.say, "driver_changed", held=True, channel=number)
+        return {"driver": True}, news
+
+    def _release_driver(self, request: Request) -> "Outcome":
+        self.driver = None
+        return {"driver": False}, partial(self.say, "driver_changed", held=False)
 
     def _shutdown(self, request: Request) -> "Outcome":
         return {}, self.drop
@@ -432,8 +446,8 @@ _HANDLERS: Final[dict[str, Handler]] = {
     "list_models": FakeGuest._list_models,
     "set_model": FakeGuest._set_model,
     "system_bash": FakeGuest._bash,
-    "take_driver": FakeGuest._driver,
-    "release_driver": FakeGuest._driver,
+    "take_driver": FakeGuest._take_driver,
+    "release_driver": FakeGuest._release_driver,
     "diag": FakeGuest._diag,
     "shutdown": FakeGuest._shutdown,
 }

@@ -109,7 +109,8 @@ def memory_pair(pieces: int = PIECES) -> tuple[MemoryBytes, MemoryBytes]:
 class Connection:
     """One host as the guest sees it. Its dialect is that of its first line; what is said to it keeps its order."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.p0: bool | None = None
         self.client_id: str | None = None
         self.admitted = True

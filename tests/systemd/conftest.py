@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import debian_tree
-import guest_container
+from tests.systemd import debian_tree
+from tests.systemd import guest_container
 import pytest
-from guest_container import Guest
+from tests.systemd.guest_container import Guest
 
 TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "systemd-sysusers", "systemctl")
 

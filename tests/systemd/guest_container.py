@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import host_cgroups
+from tests.systemd import host_cgroups
 
 BOOT_SECONDS = 60.0
 """Boot takes 0.3 s on an idle machine; a busy one may need much more before it is a fault."""

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from debian_tree import REPO
-from guest_container import Conversation, Guest, GuestError
+from tests.systemd.debian_tree import REPO
+from tests.systemd.guest_container import Conversation, Guest, GuestError
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import guest_container
+from tests.systemd import guest_container
 import pytest
-from debian_tree import REPO
-from guest_container import Conversation, Guest, GuestError
+from tests.systemd.debian_tree import REPO
+from tests.systemd.guest_container import Conversation, Guest, GuestError
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 

@@ -5,9 +5,9 @@
 
 from pathlib import Path
 
-import guest_container
+from tests.systemd import guest_container
 import pytest
-from guest_container import Conversation, Guest, GuestError
+from tests.systemd.guest_container import Conversation, Guest, GuestError
 
 from taskd.model.limits import DEFAULT_LIMITS
 
