@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check spec agents real-agent systemd bench clean help
+.PHONY: demo test check spec agents real-agent systemd vm bench clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,8 +37,11 @@ real-agent: agents ## Drive real pi against a local mock model
 systemd: $(READY) ## Boot systemd in a container and run the units (root, Debian packages)
 	$(BIN)/python -m pytest -m systemd tests/systemd
 
+vm: $(READY) ## Boot a virtual machine: vsock, init, the kernel command line (QEMU)
+	$(BIN)/python -m pytest -m vm tests/vm
+
 bench: $(READY) ## Measure this machine
 	$(BIN)/taskctl bench
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) .agents .nspawn .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .agents .nspawn .vm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -180,7 +180,7 @@ def methods() -> str:
         request sent twice has one effect and one answer.
         `list_models`, `answer`, `take_driver` and `release_driver` need no lease.
         """
-    native = {command.method: name for name, command in COMMANDS.items()}
+    native = {command.method: name for name, command in COMMANDS.items() if name != command.method}
     rows = [
         [f"`{name}`", f"`{native[name]}`" if name in native else "same", "yes" if row.idempotent else "", row.summary]
         for name, row in METHODS.items()

@@ -38,6 +38,11 @@ RUN_BYTES: Final = 4096
 _KINDS: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
 
+MAX_NOISE: Final = 4
+"""Unreadable lines of one piece that are told one by one; of more only the number. A program that is no agent at all
+may print a hundred thousand of them in one read."""
+
+
 class _Pending(NamedTuple):
     """A command that waits for its answer, and who takes it."""
 
@@ -63,6 +68,7 @@ class PiCodec:
         self._text_kind = ""
         self._keep_raw = keep_raw
         self._raw: list[bytes] = []
+        self._noises = 0
 
     def start(self) -> None:
         """Queue the handshake."""
@@ -79,11 +85,14 @@ class PiCodec:
     def feed(self, data: bytes) -> list[agent.Said]:
         """Take bytes of pi's stdout; `b""` means its end."""
         self._raw = []
+        self._noises = 0
         if data:
             self._read(data)
         elif torn := self._splitter.finish():
             self._say(pi_lines.noise("torn line at the end", torn))
         self._tell_text()
+        if self._noises > MAX_NOISE:
+            self._say(agent.Noise(f"{self._noises - MAX_NOISE} more lines that could not be read"))
         self._ask_back()
         said, self._said = self._said, []
         return said
@@ -131,6 +140,9 @@ class PiCodec:
             if not isinstance(line, bytes):
                 self._lost(agent.Noise("line too long"))
                 continue
+            if self._noises >= MAX_NOISE and not line.lstrip().startswith(b"{"):
+                self._noises += 1
+                continue
             item = read(line)
             if type(item) is Update:
                 growth = item.assistant_message_event
@@ -161,8 +173,10 @@ class PiCodec:
         return True
 
     def _lost(self, noise: agent.Noise) -> None:
-        self._say(noise)
-        self._turn.line_lost()
+        self._noises += 1
+        if self._noises <= MAX_NOISE:
+            self._say(noise)
+            self._turn.line_lost()
 
     def _tell_text(self) -> None:
         if self._text:

@@ -149,7 +149,10 @@ def _finished(stimulus: CallFinished) -> list[Effect]:
 
 
 def _noise(world: World, task: Task, said: agent.Noise) -> list[Effect]:
-    return [log("warning", "agent noise", task=task.id, reason=said.reason, sample=said.sample)]
+    task.noises += 1
+    if task.noises > _LOGGED_NOISES and task.noises & (task.noises - 1):
+        return []
+    return [log("warning", "agent noise", task=task.id, reason=said.reason, sample=said.sample, count=task.noises)]
 
 
 def _brief(stimulus: Stimulus) -> str:
@@ -161,7 +164,10 @@ def _names(effects: list[Effect]) -> str:
     return ", ".join(type(effect).__name__ for effect in effects) or "nothing"
 
 
-_STREAM: Final = frozenset({agent.TextDelta, agent.ToolOutput})
+_LOGGED_NOISES: Final = 16
+"""Noises of an incarnation that are all logged; of those after them each power of two, so that none fills the disk."""
+
+_STREAM: Final = frozenset({agent.TextDelta, agent.ToolOutput, agent.Noise})
 """Said so often that the story leaves them out."""
 
 _FREE: Final = (calls.ListModels, calls.Answer, calls.TakeDriver, calls.ReleaseDriver)

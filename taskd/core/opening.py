@@ -170,6 +170,7 @@ def _begin(world: World, task: Task) -> list[Effect]:
 def _spawn(world: World, task: Task) -> list[Effect]:
     task.live = True
     task.running = True
+    task.noises = 0
     task.cwd = None
     task.dropped = None
     task.abilities = None

@@ -83,10 +83,12 @@ class Task:
         "died",
         "dropped",
         "heard_at",
+        "id",
         "incarnation",
         "last_error",
         "live",
         "mode",
+        "noises",
         "opener",
         "prompts",
         "questions",
@@ -103,6 +105,7 @@ class Task:
     )
 
     def __init__(self, record: TaskRecord) -> None:
+        self.id = TaskId(record.task_id)
         self.record = record
         self.record_before = record
         """What it was when the last open began; a folder that is refused is not kept."""
@@ -115,6 +118,8 @@ class Task:
         self.heard_at = 0.0
         self.opener: Origin | None = None
         self.mode = OpenMode.CREATED
+        self.noises = 0
+        """Unreadable pieces of the incarnation."""
         self.cwd: str | None = None
         self.dropped: Dropped | None = None
         self.abilities: Abilities | None = None
@@ -133,11 +138,6 @@ class Task:
         self.died: ChildGone | None = None
         """The process ended while its last turn was still being saved."""
         self.last_error: str | None = None
-
-    @property
-    def id(self) -> TaskId:
-        """The task's id."""
-        return TaskId(self.record.task_id)
 
 
 class Command:

@@ -152,7 +152,7 @@ class Connection:
         splitter = LineSplitter(self._limits.host_line_bytes)
         try:
             while data := await self._link.read(self._limits.channel_read_bytes):
-                with self._hub.cork():
+                with self._hub:
                     for line in splitter.feed(data):
                         self._take(line)
         except (OSError, anyio.ClosedResourceError) as error:

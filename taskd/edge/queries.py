@@ -86,6 +86,7 @@ class Queries:
         self._check_token = check_token
         self._facts = facts
         self._started = clock.mono()
+        self._generation = minter.mint("daemon")
         self._group: TaskGroup | None = None
 
     def start(self, group: TaskGroup) -> None:
@@ -178,7 +179,7 @@ class Queries:
         except Exception as error:
             structlog.get_logger("taskd.queries").exception("a query failed")
             result = TaskdError(Code.INTERNAL_ERROR, f"the query failed: {error}")
-        with self._hub.cork():
+        with self._hub:
             answer(result)
 
     def _admit(self, caller: Asking, token: str) -> None:
@@ -192,4 +193,5 @@ class Queries:
             "errors": sorted(code.value for code in ERRORS),
             "batch": True,
             "driverLease": True,
+            "generation": self._generation,
         }

@@ -86,7 +86,7 @@ class Child:
     async def _pump(self, process: Process, stdin: PipeWriter) -> None:
         """Move bytes until the process has ended and its pipes are empty, or drain_seconds after its end."""
         async with anyio.create_task_group() as group:
-            group.start_soon(stdin.run)
+            group.start_soon(self._pump_stdin, stdin)
             group.start_soon(self._ladder, process, stdin)
             async with anyio.create_task_group() as pumps:
                 pumps.start_soon(self._pump_stdout, process)
@@ -95,6 +95,13 @@ class Child:
                 self._ended.set()
                 pumps.cancel_scope.deadline = anyio.current_time() + self._limits.drain_seconds
             group.cancel_scope.cancel()
+
+    async def _pump_stdin(self, stdin: PipeWriter) -> None:
+        """Write until the pipe is closed. An agent that has closed its end hears nothing any more: it is stopped."""
+        await stdin.run()
+        if not self._stop.is_set():
+            self._log.warning("agent has closed its stdin; stopping it")
+            self._stop.set()
 
     async def _pump_stdout(self, process: Process) -> None:
         try:

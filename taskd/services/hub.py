@@ -3,8 +3,6 @@
 The hub knows no socket. A channel is whatever has a dialect and takes bytes; a slow one keeps its own bounded outbox.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from taskd.model.events import Event
@@ -89,16 +87,17 @@ class Hub:
         channel.put(line)
         self._dirty[channel] = None
 
-    @contextmanager
-    def cork(self) -> Iterator[None]:
-        """Hold writes back until the end of the outermost block, so that a burst is one write."""
+    def __enter__(self) -> None:
+        """Hold writes back until the end of the outermost block, so that a burst is one write.
+
+        Entered twice for every call of a host: a generator-based context manager would cost as much as the decision.
+        """
         self._corks += 1
-        try:
-            yield
-        finally:
-            self._corks -= 1
-            if not self._corks:
-                self.flush()
+
+    def __exit__(self, kind: object, fault: object, trace: object) -> None:
+        self._corks -= 1
+        if not self._corks:
+            self.flush()
 
     def flush(self) -> None:
         """Let every channel that has something write it."""

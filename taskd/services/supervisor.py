@@ -146,7 +146,7 @@ class Supervisor:
             return
         self._stepping = True
         try:
-            with self._hub.cork():
+            with self._hub:
                 while self._inbox:
                     self._step(self._inbox.popleft())
         finally:
@@ -154,7 +154,7 @@ class Supervisor:
 
     def heard(self, task: TaskId, incarnation: int, said: list[Said], raw: list[bytes]) -> None:
         """An agent said this, in one burst. Raw lines of the active task go out before the events they cause."""
-        with self._hub.cork():
+        with self._hub:
             if raw and self.machine.world.active == task and self._hub.wants_raw:
                 self._hub.repeat_raw(raw)
             for one in said:

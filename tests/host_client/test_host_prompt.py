@@ -139,6 +139,15 @@ async def test_events_that_overtake_the_answer_are_not_lost(client, guest):
     assert results[0].text == "early late"
 
 
+async def test_a_prompt_that_the_guest_had_taken_before_ends_as_that_one_did(client, guest):
+    guest.save_turn("t1", "turn_0", "mine", "Said long ago")
+    guest.remembered["mine"] = {"accepted": True, "taskId": "t1", "promptId": "mine", "turnId": "turn_0"}
+
+    with anyio.fail_after(10):
+        result = await client.prompt("t1", "Hi", prompt_id="mine")
+    assert (result.text, result.turn_id) == ("Said long ago", "turn_0")
+
+
 async def test_two_tasks_turns_do_not_mix(client, guest):
     guest.ack_only.add("prompt")
     first = await client.prompt("t1", "Hi").start()
@@ -146,8 +155,8 @@ async def test_two_tasks_turns_do_not_mix(client, guest):
     second = await client.prompt("t2", "Hi").start()
     guest.say("agent_output", "t1", chunk="one")
     guest.say("agent_output", "t2", chunk="two")
-    guest.end_turn("t2")
-    guest.end_turn("t1", stopReason="aborted")
+    guest.end_turn("t2", "two")
+    guest.end_turn("t1", "one", stopReason="aborted")
 
     assert ((await first).text, first.result.stop_reason) == ("one", "aborted")
     assert ((await second).text, second.result.stop_reason) == ("two", "stop")

@@ -235,6 +235,24 @@ async def test_a_switch_that_was_done_meanwhile_is_seen_in_the_state(steady, gue
     assert results[0].task_id == "t2"
 
 
+async def test_a_switch_is_looked_for_also_without_a_mirror(guest):
+    guest.add_task("t2")
+    guest.ack_only.add("switch_task")
+    results = []
+    with anyio.fail_after(10):
+        async with connect(guest.dial, reconnect=8.0, mirror=False) as client, anyio.create_task_group() as tasks:
+            await client.get_state()
+            tasks.start_soon(run, results, client.switch("t2"))
+            await guest.done("switch_task")
+            await client.ping()
+            guest.drop()
+            guest.make_active("t2")
+            while not results:
+                await anyio.lowlevel.checkpoint()
+
+    assert results[0].task_id == "t2"
+
+
 async def test_a_switch_whose_task_died_meanwhile_fails(steady, guest):
     guest.ack_only.add("switch_task")
     results = []

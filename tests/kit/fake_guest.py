@@ -32,6 +32,7 @@ class FakeGuest:
         tasks: what `get_state` shows, by task id.
         session: completed turns, by task id.
         script: what an agent says in each turn, as (event name, fields).
+        remembered: answers to prompts by their prompt id, of turns of long ago.
         mute, ack_only: names of methods.
         refuse: method name to refusal.
         token: what must be shown, if anything.
@@ -48,6 +49,7 @@ class FakeGuest:
             ("agent_output", {"chunk": "Hello, "}),
             ("agent_output", {"chunk": "world."}),
         ]
+        self.remembered: dict[str, Object] = {}
         self.mute: set[str] = set()
         self.ack_only: set[str] = set()
         self.refuse: dict[str, Refusal] = {}
@@ -332,6 +334,8 @@ class FakeGuest:
 
     def _prompt(self, request: Request) -> "Outcome":
         task_id = request.params.get("taskId") or self.active
+        if request.params.get("promptId") in self.remembered:
+            return self.remembered[request.params["promptId"]], None
         if self.active is None or task_id != self.active or self.tasks[self.active]["promptInFlight"]:
             raise Refusal("TASK_NOT_READY", "no such active task, or it is at work", True)
         self._turns += 1

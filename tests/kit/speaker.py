@@ -120,4 +120,4 @@ def plain(value: Any) -> bytes:
 
 
 def _answers(line: dict[str, Any], id: str) -> bool:
-    return isinstance(line, dict) and line.get("id") == id and ("result" in line or "error" in line)
+    return line.get("id") == id and ("result" in line or "error" in line)
