@@ -46,6 +46,8 @@ class AgentCodec(Protocol):
 
     abilities: Abilities
     """What the agent can do; may grow more exact when it is `Ready`."""
+    keep_raw: bool
+    """Whether `raw_lines` are wanted of the next `feed`."""
 
     def start(self) -> None:
         """Queue the handshake. It ends in `Ready` or `Refused`."""
@@ -72,7 +74,7 @@ class AgentProtocol(Protocol):
         """Say how to start the agent for this task."""
 
     def codec(self, opening: Opening, limits: Limits, *, keep_raw: bool) -> AgentCodec:
-        """Make a tongue for one incarnation. `keep_raw` asks it to remember raw lines for P0 hosts."""
+        """Make a tongue for one incarnation; `keep_raw` is what its attribute begins with."""
 
     def seed(self, opening: Opening, session_id: str, at: str) -> bytes:
         """Give the bytes of an empty native session whose working folder is the task's, or `b""` for none."""

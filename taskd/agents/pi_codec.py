@@ -21,7 +21,7 @@ from taskd.agents.pi_lines import data_of
 from taskd.agents.pi_messages import args_of, asked, message_ended, model_of, short, text_of, whole, words
 from taskd.agents.pi_tools import ToolBook
 from taskd.agents.pi_turn import TurnWatch
-from taskd.agents.pi_wire import Disposition, ModelData, ModelList, Response, State, Update
+from taskd.agents.pi_wire import Disposition, ModelData, ModelList, Queues, Response, State, Update
 from taskd.model import agent
 from taskd.model.limits import Limits
 from taskd.wire.framing import LineSplitter, TooLong
@@ -34,6 +34,9 @@ TEXT_BYTES_PER_CHAR: Final = 4
 
 RUN_BYTES: Final = 4096
 """A chunk with as much between its first and last newline is tried as a run of deltas; below, it would not pay."""
+
+TOO_LATE: Final = "the turn was over before it could be heard"
+"""The answer to a message that came when nothing ran any more."""
 
 _KINDS: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -61,12 +64,14 @@ class PiCodec:
         self._tools = ToolBook(limits.tool_output_bytes // TEXT_BYTES_PER_CHAR)
         self._turn = TurnWatch()
         self._pending: dict[str, _Pending] = {}
+        self._late: list[int] = []
+        """Tags of messages that were queued when their turn was over, and are being taken back."""
         self._last_id = 0
         self._out: list[bytes] = []
         self._said: list[agent.Said] = []
         self._text: list[str] = []
         self._text_kind = ""
-        self._keep_raw = keep_raw
+        self.keep_raw = keep_raw
         self._raw: list[bytes] = []
         self._noises = 0
 
@@ -130,12 +135,12 @@ class PiCodec:
                     self._tell_text()
                     self._text_kind = event.kind
                 self._text.append(event.delta)
-        if self._keep_raw:
+        if self.keep_raw:
             self._raw += [line for line in block[:-1].split(b"\n") if self._may_repeat(line)]
 
     def _take(self, lines: list[bytes | TooLong]) -> None:
         """Read lines. The first branch is the hot path when deltas come one by one."""
-        read, keep_raw = pi_lines.read, self._keep_raw
+        read, keep_raw = pi_lines.read, self.keep_raw
         for line in lines:
             if not isinstance(line, bytes):
                 self._lost(agent.Noise("line too long"))
@@ -213,6 +218,9 @@ class PiCodec:
     def _compaction_ended(self, line: pi_wire.CompactionEnd) -> None:
         self._turn.compaction_ended(bytes(line.result) != bytes(pi_wire.NULL), line.will_retry)
 
+    def _queue_changed(self, line: pi_wire.QueueUpdate) -> None:
+        self._turn.queue_changed(bool(line.steering or line.follow_up))
+
     def _message_ended(self, line: pi_wire.MessageEnd) -> None:
         message = line.message
         if message is None:
@@ -276,6 +284,20 @@ class PiCodec:
         error = "" if response.success else words(response.error) or "pi gave no reason"
         self._say(agent.Answered(tag, bool(response.success), value if response.success else None, error))
 
+    def _message_answered(self, tag: int, response: Response) -> None:
+        if response.success and self._turn.is_too_late():
+            self._late.append(tag)
+        else:
+            self._answer(tag, response)
+
+    def _cleared(self, response: Response) -> None:
+        """pi 0.74 cannot do this: there the message stays and is heard with the next prompt."""
+        held = data_of(response.data, Queues)
+        taken_back = held is not None and bool(held.steering or held.follow_up)
+        for tag in self._late:
+            self._say(agent.Answered(tag, not taken_back, error=TOO_LATE if taken_back else ""))
+        self._late.clear()
+
     def _model_answered(self, tag: int, response: Response) -> None:
         self._answer(tag, response, model_of(data_of(response.data, ModelData)))
 
@@ -311,6 +333,9 @@ class PiCodec:
         if self._turn.wants_abort:
             self._turn.wants_abort = False
             self._ask({"type": "abort"}, self._abort_answered)
+        if self._turn.wants_clear:
+            self._turn.wants_clear = False
+            self._ask({"type": "clear_queue"}, self._cleared)
         if self._turn.wants_state:
             self._turn.wants_state = False
             self._ask({"type": "get_state"}, partial(self._state_answered, self._turn.number))
@@ -321,7 +346,7 @@ class PiCodec:
             case agent.Prompt(tag=tag):
                 return partial(self._prompt_answered, tag, self._begin())
             case agent.Steer(tag=tag) | agent.FollowUp(tag=tag):
-                return partial(self._answer, tag)
+                return partial(self._message_answered, tag)
             case agent.SetModel(tag=tag):
                 return partial(self._model_answered, tag)
             case agent.ListModels(tag=tag):
@@ -354,6 +379,7 @@ _HEAR: Final[dict[type, Callable[[PiCodec, Any], None]]] = {
     pi_wire.RetryStart: PiCodec._retry_started,
     pi_wire.RetryEnd: PiCodec._retry_ended,
     pi_wire.CompactionEnd: PiCodec._compaction_ended,
+    pi_wire.QueueUpdate: PiCodec._queue_changed,
     pi_wire.MessageEnd: PiCodec._message_ended,
     pi_wire.ToolStart: PiCodec._tool_started,
     pi_wire.ToolUpdate: PiCodec._tool_shows,

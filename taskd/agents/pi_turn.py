@@ -29,7 +29,8 @@ class TurnWatch:
     """Follows one turn at a time.
 
     `open` says whether a turn is under way, and `number` which. `wants_state` asks the codec to send a get_state for
-    this turn, `wants_abort` to send the abort again; it does so when all that was read is told, and sets them back.
+    this turn, `wants_abort` to send the abort again, `wants_clear` to empty pi's queue; it does so when all that was read
+    is told, and sets them back.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class TurnWatch:
         "_compacted",
         "_error",
         "_expects_run",
+        "_holds",
         "_ran",
         "_running",
         "_settles",
@@ -46,6 +48,7 @@ class TurnWatch:
         "number",
         "open",
         "wants_abort",
+        "wants_clear",
         "wants_state",
     )
 
@@ -53,6 +56,8 @@ class TurnWatch:
         self.number = 0
         self._settles = False
         self._aborted: bool | None = None
+        self._holds = False
+        self.wants_clear = False
         self._reset(open_=False)
 
     def begin(self) -> None:
@@ -112,6 +117,19 @@ class TurnWatch:
             self._running = False
             self._ask()
 
+    def queue_changed(self, holds: bool) -> None:
+        """pi holds messages for a run to hear, or none any more."""
+        self._holds = holds
+
+    def is_too_late(self) -> bool:
+        """A message was queued; say whether its turn is over.
+
+        RACE: pi also queues what comes after its run has ended. It would be heard with the next prompt, whenever that
+        comes, so it is taken back.
+        """
+        self.wants_clear = self.wants_clear or not self.open
+        return not self.open
+
     def abort_sent(self) -> None:
         """A host wants the turn to end."""
         self._aborting = self.open
@@ -151,6 +169,8 @@ class TurnWatch:
 
     def _end(self) -> TurnEnded:
         reason = self._reason()
+        # An aborted run leaves what was queued for it, to be heard with the next prompt.
+        self.wants_clear = self._holds
         error = self._error if reason is StopReason.ERROR else ""
         self._reset(open_=False)
         return TurnEnded(reason.value, error)

@@ -136,6 +136,13 @@ class CompactionEnd(Line, frozen=True, gc=False, tag="compaction_end"):
     result: msgspec.Raw = NULL
 
 
+class QueueUpdate(Line, frozen=True, gc=False, tag="queue_update"):
+    """What waits to be heard by a run, now."""
+
+    steering: list[Any] | None = None
+    follow_up: list[Any] | None = None
+
+
 class Result(msgspec.Struct, frozen=True, gc=False):
     """What a tool has to show."""
 
@@ -204,6 +211,7 @@ Known = (
     | RetryEnd
     | CompactionStart
     | CompactionEnd
+    | QueueUpdate
     | ToolStart
     | ToolUpdate
     | ToolEnd
@@ -236,6 +244,13 @@ class State(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     is_compacting: bool | None = None
     session_file: str | None = None
     pending_message_count: float | None = None
+
+
+class Queues(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """`data` of the answer to clear_queue: what waited."""
+
+    steering: list[Any] | None = None
+    follow_up: list[Any] | None = None
 
 
 class Disposition(msgspec.Struct, frozen=True, gc=False):

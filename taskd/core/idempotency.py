@@ -17,6 +17,9 @@ _ENTRY_BYTES = 512
 """What an ordinary answer weighs, roughly; only system_bash gives heavy ones."""
 
 
+_ANSWERS = (Reply, Refuse)
+
+
 class _Entry:
     """One key: who waits, or what was answered."""
 
@@ -71,7 +74,7 @@ class Replays:
         settled: list[Effect] = []
         for effect in effects:
             settled.append(effect)
-            if isinstance(effect, Reply | Refuse) and effect.call in self._keys:
+            if isinstance(effect, _ANSWERS) and effect.call in self._keys:
                 settled.extend(self._finish(effect))
         return settled
 

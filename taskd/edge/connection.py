@@ -133,8 +133,8 @@ class Connection:
     def close(self, reason: str, code: Code = Code.SHUTTING_DOWN) -> None:
         """Tell the host why, and hang up."""
         if self._closing is None:
-            self._tell_closing(reason, code)
             self._closing = reason
+            self._tell_closing(reason, code)
         self._scope.cancel()
 
     def describe(self) -> dict[str, Any]:
@@ -227,8 +227,14 @@ class Connection:
 
     def _overflow(self) -> None:
         self._log.warning("host reads too slowly; closing its channel", outbox_bytes=self._waiting)
+        cut = self._outbox[0] if self._outbox else b""
         self._outbox.clear()
         self._waiting = 0
+        if isinstance(cut, memoryview):
+            # A part of it is on the wire; the closing words must not be glued to the middle of a line.
+            rest = bytes(cut).partition(b"\n")[0] + b"\n"
+            self._outbox.append(rest)
+            self._waiting = len(rest)
         self.close(f"more than {self._limits.outbox_bytes} bytes wait for you (limit outbox_bytes)", Code.OVERLOADED)
 
     def _drop(self) -> None:
@@ -241,7 +247,9 @@ class Connection:
         if self._dialect is None:
             return
         body = ChannelClosing(reason=reason, code=code.value)
-        self.put(self._dialect.event(self._hub.stamp(body)))
+        line = self._dialect.event(self._hub.stamp(body))
+        self._outbox.append(line)
+        self._waiting += len(line)
 
 
 def _too_long(limits: Limits) -> TaskdError:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from taskd.model.calls import BashResult, SystemBash
 from taskd.model.errors import Code, TaskdError
 from taskd.model.limits import Limits
-from taskd.services.pipes import close_quietly, read_pipe
+from taskd.services.pipes import PipeReader, close_quietly
 from taskd.services.process import Exit, Process, spawn
 
 TIMED_OUT = 124
@@ -96,9 +96,9 @@ class _Output:
 
 
 async def _collect(process: Process, output: _Output, read_bytes: int) -> None:
-    while data := await read_pipe(process.stdout, read_bytes):
+    reader = PipeReader(process.stdout, read_bytes)
+    while data := await reader.read():
         output.take(data)
-        await anyio.lowlevel.checkpoint()
 
 
 def _start(command: str, env: Mapping[str, str], cwd: str | None) -> Process:

@@ -16,7 +16,7 @@ from anyio import to_thread
 from taskd.agents.base import AgentCodec, LaunchSpec
 from taskd.model.agent import Command, Said
 from taskd.model.limits import Limits
-from taskd.services.pipes import PipeWriter, close_quietly, read_pipe
+from taskd.services.pipes import PipeReader, PipeWriter, close_quietly
 from taskd.services.process import Exit, Process, spawn
 
 
@@ -27,6 +27,7 @@ class Child:
         name: task and incarnation, for logs.
         codec: the tongue of this incarnation.
         heard: called with what the agent said and the raw lines it said it in.
+        wants_raw: whether a host wants those lines now; to keep them costs more than to read them.
         limits: the bounds of pumps and ladder.
     """
 
@@ -35,11 +36,13 @@ class Child:
         name: Mapping[str, Any],
         codec: AgentCodec,
         heard: Callable[[list[Said], list[bytes]], None],
+        wants_raw: Callable[[], bool],
         limits: Limits,
     ) -> None:
         self._log = structlog.get_logger("taskd.child").bind(**name)
         self._codec = codec
         self._heard = heard
+        self._wants_raw = wants_raw
         self._limits = limits
         self._process: Process | None = None
         self._stdin: PipeWriter | None = None
@@ -78,6 +81,7 @@ class Child:
             with anyio.CancelScope(shield=True):
                 strays = await process.end_family()
                 await process.wait_exit()
+                process.reap()
             stdin.drop()
         if strays:
             self._log.info("killed what the agent left behind", processes=strays)
@@ -104,10 +108,10 @@ class Child:
             self._stop.set()
 
     async def _pump_stdout(self, process: Process) -> None:
+        reader = PipeReader(process.stdout, self._limits.child_read_bytes)
         try:
-            while data := await read_pipe(process.stdout, self._limits.child_read_bytes):
+            while data := await reader.read():
                 self._feed(data)
-                await anyio.lowlevel.checkpoint()
         except OSError as error:
             self._log.warning("stdout broke", error=str(error))
         finally:
@@ -115,6 +119,7 @@ class Child:
             close_quietly(process.stdout)
 
     def _feed(self, data: bytes) -> None:
+        self._codec.keep_raw = self._wants_raw()
         said = self._codec.feed(data)
         self._write()
         self._heard(said, self._codec.raw_lines())
@@ -125,8 +130,9 @@ class Child:
         return self._stdin.write(data) if data else True
 
     async def _pump_stderr(self, process: Process) -> None:
+        reader = PipeReader(process.stderr, self._limits.channel_read_bytes)
         try:
-            while data := await read_pipe(process.stderr, self._limits.channel_read_bytes):
+            while data := await reader.read():
                 self._stderr_tail = (self._stderr_tail + data)[-self._limits.stderr_tail_bytes :]
                 self._log.debug("stderr", text=data[:512].decode("utf-8", "replace"), size=len(data))
         except OSError as error:

@@ -30,6 +30,9 @@ class Junction(Protocol):
     def heard(self, task: TaskId, incarnation: int, said: list[Said], raw: list[bytes]) -> None:
         """Say what an agent said, in one burst."""
 
+    def wants_raw(self, task: TaskId) -> bool:
+        """Say whether a host wants this task's raw lines now."""
+
 
 class Children:
     """All running agents.
@@ -39,7 +42,6 @@ class Children:
         protocol: gives a protocol by the name that profiles use.
         environment: builds the environment of an agent from its name and profile.
         limits: bounds.
-        keep_raw: whether raw lines are kept for P0 hosts.
     """
 
     def __init__(
@@ -49,13 +51,11 @@ class Children:
         protocol: Callable[[str], AgentProtocol],
         environment: Callable[[str, AgentProfile], dict[str, str]],
         limits: Limits,
-        keep_raw: bool = True,
     ) -> None:
         self._profiles = profiles
         self._protocol = protocol
         self._environment = environment
         self._limits = limits
-        self._keep_raw = keep_raw
         self._running: dict[Key, Child] = {}
         self._opening: dict[Key, bool] = {}
         """What is being prepared or spawned, and whether it was given up meanwhile."""
@@ -121,8 +121,9 @@ class Children:
         def heard(said: list[Said], raw: list[bytes]) -> None:
             junction.heard(wanted.task, wanted.incarnation, said, raw)
 
-        codec = protocol.codec(opening, self._limits, keep_raw=self._keep_raw)
-        child = Child({"task": wanted.task, "incarnation": wanted.incarnation}, codec, heard, self._limits)
+        codec = protocol.codec(opening, self._limits, keep_raw=False)
+        name = {"task": wanted.task, "incarnation": wanted.incarnation}
+        child = Child(name, codec, heard, lambda: junction.wants_raw(wanted.task), self._limits)
         launch = protocol.launch(profile, opening)
         environment = self._environment(record.agent, profile)
         try:

@@ -1,9 +1,12 @@
 """Time, passed to whoever needs it, so that tests can hold it still."""
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskd.model.instants import rfc3339
+
+_MILLISECOND: Final = 1_000_000
+"""In nanoseconds."""
 
 
 class Clock(Protocol):
@@ -17,20 +20,33 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The real one. CLOCK_BOOTTIME counts the time a laptop or a guest was suspended, CLOCK_MONOTONIC does not."""
+    """The real one. CLOCK_BOOTTIME counts the time a laptop or a guest was suspended, CLOCK_MONOTONIC does not.
+
+    Formatting a date costs more than a step of the machine, so the text of the last millisecond and that of its second
+    are kept.
+    """
 
     def __init__(self) -> None:
-        self._millisecond = 0
-        self._text = ""
+        self._text = self._second_text = ""
+        self._second = -1
+        self._from = self._until = 0
 
     def mono(self) -> float:
         """Seconds since boot, sleep included."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def wall(self) -> str:
-        """The time of day. Formatting costs more than a step of the machine, so the last millisecond is kept."""
-        millisecond = time.time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._text = rfc3339(millisecond / 1000)
+        """The time of day."""
+        now = time.time_ns()
+        if not self._from <= now < self._until:
+            self._format(now // _MILLISECOND)
         return self._text
+
+    def _format(self, millisecond: int) -> None:
+        second, rest = divmod(millisecond, 1000)
+        if second != self._second:
+            self._second = second
+            self._second_text = rfc3339(second).removesuffix("000Z")
+        self._text = f"{self._second_text}{rest:03d}Z"
+        self._from = millisecond * _MILLISECOND
+        self._until = self._from + _MILLISECOND

@@ -59,7 +59,8 @@ class Hub:
             line = lines.get(dialect.name)
             if line is None:
                 line = lines[dialect.name] = dialect.event(stamped)
-            self.send(channel, line)
+            channel.put(line)
+            self._dirty[channel] = None
 
     def stamp(self, event: Event, task_id: str | None = None) -> Stamped:
         """Give an event the current number and date; for what is told to one channel alone."""

@@ -5,19 +5,39 @@ from collections import deque
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 
 
-async def read_pipe(descriptor: int, max_bytes: int) -> bytes:
-    """Read what is there, waiting for the first byte; `b""` means the end.
+class PipeReader:
+    """The read end of a pipe, which stays the caller's to close.
 
-    Raises:
-        OSError: the descriptor is broken.
+    Args:
+        descriptor: non-blocking.
+        max_bytes: the most that one read gives.
     """
-    while True:
-        try:
-            return os.read(descriptor, max_bytes)
-        except BlockingIOError:
-            await anyio.wait_readable(descriptor)
+
+    def __init__(self, descriptor: int, max_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._max_bytes = max_bytes
+        self._waited = True
+
+    async def read(self) -> bytes:
+        """Read what is there, waiting for the first byte; `b""` means the end.
+
+        Other tasks run between two reads, so that a writer that never pauses cannot hold the event loop.
+
+        Raises:
+            OSError: the descriptor is broken.
+        """
+        if not self._waited:
+            await anyio.lowlevel.checkpoint()
+        self._waited = False
+        while True:
+            try:
+                return os.read(self._descriptor, self._max_bytes)
+            except BlockingIOError:
+                self._waited = True
+                await anyio.wait_readable(self._descriptor)
 
 
 def close_quietly(descriptor: int) -> None:

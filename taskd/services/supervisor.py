@@ -19,6 +19,7 @@ from taskd.core import effects as fx
 from taskd.core.machine import Machine
 from taskd.core.stimuli import (
     AgentSaid,
+    Asked,
     CallFinished,
     Loaded,
     OpenFailed,
@@ -142,8 +143,23 @@ class Supervisor:
     def submit(self, stimulus: Stimulus) -> None:
         """Let the machine decide, and perform. A stimulus that an effect causes at once has its turn afterwards."""
         self._inbox.append(stimulus)
-        if self._stepping:
-            return
+        if not self._stepping:
+            self._empty_inbox()
+
+    def heard(self, task: TaskId, incarnation: int, said: list[Said], raw: list[bytes]) -> None:
+        """An agent said this, in one burst. Raw lines go out before the events they cause."""
+        with self._hub:
+            if raw:
+                self._hub.repeat_raw(raw)
+            self._inbox.extend(AgentSaid(task, incarnation, one) for one in said)
+            if not self._stepping:
+                self._empty_inbox()
+
+    def wants_raw(self, task: TaskId) -> bool:
+        """Say whether a host wants this task's raw lines: P0 hosts are told those of the active task."""
+        return self.machine.world.active == task and self._hub.wants_raw
+
+    def _empty_inbox(self) -> None:
         self._stepping = True
         try:
             with self._hub:
@@ -152,19 +168,13 @@ class Supervisor:
         finally:
             self._stepping = False
 
-    def heard(self, task: TaskId, incarnation: int, said: list[Said], raw: list[bytes]) -> None:
-        """An agent said this, in one burst. Raw lines of the active task go out before the events they cause."""
-        with self._hub:
-            if raw and self.machine.world.active == task and self._hub.wants_raw:
-                self._hub.repeat_raw(raw)
-            for one in said:
-                self.submit(AgentSaid(task, incarnation, one))
-
     def _step(self, stimulus: Stimulus) -> None:
         try:
             effects = self.machine.step(stimulus, self._clock.mono(), self._clock.wall())
-        except Exception:
+        except Exception as error:
             self._log.exception("the machine failed", stimulus=repr(stimulus)[:500])
+            if isinstance(stimulus, Asked):
+                self._answer(stimulus.origin.call, TaskdError(Code.INTERNAL_ERROR, f"the call failed: {error}"))
             return
         for effect in effects:
             try:

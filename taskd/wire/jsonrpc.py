@@ -97,9 +97,11 @@ class JsonRpc:
         """Give the notification of an event."""
         head = _EVENT_HEADS.get(stamped.name) or _event_head(stamped.name)
         task = b"" if stamped.task_id is None else b',"taskId":' + encode(stamped.task_id)
-        body = stamped.body
-        own = b"," + body[1:] if len(body) > 2 else b"}"
-        return b'%b%d,"at":"%b"%b%b}\n' % (head, stamped.seq, stamped.at.encode(), task, own)
+        stamp = b'%b%d,"at":"%b"%b' % (head, stamped.seq, stamped.at.encode(), task)
+        if len(stamped.body) <= 2:
+            return stamp + b"}}\n"
+        # Joined: a merged delta is as long as what was read at once, and `%` would copy it four times.
+        return b"".join((stamp, b",", memoryview(stamped.body)[1:], b"}\n"))
 
     def raw(self, lines: list[bytes]) -> bytes:
         """Give nothing: agents have no line of their own here."""

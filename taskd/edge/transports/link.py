@@ -44,15 +44,19 @@ class SocketLink:
         self.peer = peer
         self._sock = sock
         self._closed = False
+        self._waited = True
 
     async def read(self, max_bytes: int) -> bytes:
         """See `Link`."""
-        await anyio.lowlevel.checkpoint()
+        # A whole turn of the event loop is due only where the last read did not give others theirs by waiting.
+        await (anyio.lowlevel.checkpoint_if_cancelled() if self._waited else anyio.lowlevel.checkpoint())
+        self._waited = False
         while True:
             self._check_open()
             try:
                 return self._sock.recv(max_bytes)
             except BlockingIOError:
+                self._waited = True
                 await anyio.wait_readable(self._sock)
 
     def write_now(self, data: bytes | memoryview) -> int:
