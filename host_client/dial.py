@@ -280,7 +280,8 @@ def _hint(target: Target, error: OSError) -> str:
         return "your user may not open this socket; join its group, or run as the user that taskd serves"
     if isinstance(error, BlockingIOError):
         return "more hosts wait there than it accepts; is taskd stuck?"
-    if isinstance(error, ConnectionRefusedError):
+    # vsock says reset where the others say refused.
+    if isinstance(error, ConnectionRefusedError | ConnectionResetError):
         return "nobody listens there; start taskd"
     if isinstance(error, socket.gaierror):
         return "check the host's name"

@@ -29,8 +29,8 @@ class TurnWatch:
     """Follows one turn at a time.
 
     `open` says whether a turn is under way, and `number` which. `wants_state` asks the codec to send a get_state for
-    this turn, `wants_abort` to send the abort again, `wants_clear` to empty pi's queue; it does so when all that was read
-    is told, and sets them back.
+    this turn, `wants_abort` to send the abort again, `wants_clear` to empty pi's queue; it does so when all that was
+    read is told, and sets them back.
     """
 
     __slots__ = (
@@ -170,7 +170,7 @@ class TurnWatch:
     def _end(self) -> TurnEnded:
         reason = self._reason()
         # An aborted run leaves what was queued for it, to be heard with the next prompt.
-        self.wants_clear = self._holds
+        self.wants_clear = self.wants_clear or self._holds
         error = self._error if reason is StopReason.ERROR else ""
         self._reset(open_=False)
         return TurnEnded(reason.value, error)

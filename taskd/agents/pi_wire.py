@@ -103,6 +103,18 @@ class RunStart(Line, frozen=True, gc=False, tag="agent_start"):
     """A run begins; a turn has several when pi retries or continues."""
 
 
+class TurnStart(Line, frozen=True, gc=False, tag="turn_start"):
+    """Of no interest, but said in every turn: a type that is not known is read twice."""
+
+
+class TurnEnd(Line, frozen=True, gc=False, tag="turn_end"):
+    """As `TurnStart`; it repeats the message."""
+
+
+class MessageStart(Line, frozen=True, gc=False, tag="message_start"):
+    """As `TurnStart`."""
+
+
 class RunEnd(Line, frozen=True, gc=False, tag="agent_end"):
     """A run ends. `will_retry` since 0.75.4. `messages` (all of the run) is skipped."""
 
@@ -205,6 +217,9 @@ Known = (
     Update
     | MessageEnd
     | RunStart
+    | TurnStart
+    | TurnEnd
+    | MessageStart
     | RunEnd
     | Settled
     | RetryStart

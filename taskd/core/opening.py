@@ -142,10 +142,14 @@ def _wanted(world: World, task: Task, params: CreateOrOpenTask) -> TaskRecord:
             f"task {task.id} has a session of agent {task.record.agent!r}; another agent cannot resume it",
             details={"field": "agent", "agent": task.record.agent},
         )
+    before = task.record
+    if agent != before.agent:
+        # What the other agent calls its models means nothing to this one.
+        before = replace(before, provider=None, model=None, thinking_level=None)
     given = {
         name: value for name in ("provider", "model", "thinking_level") if (value := getattr(params, name)) is not None
     }
-    return replace(task.record, agent=agent, **given, **_folders(params))
+    return replace(before, agent=agent, **given, **_folders(params))
 
 
 def _folders(params: CreateOrOpenTask) -> dict[str, str | None]:

@@ -142,7 +142,11 @@ def turn_ended(world: World, task: Task, said: agent.TurnEnded) -> list[Effect]:
     """The agent is done with the turn."""
     if task.turn is None or task.turn.saving:
         return []
-    return end_turn(world, task, StopReason(said.stop_reason), said.error)
+    reason = StopReason(said.stop_reason)
+    if task.turn.aborting and reason is StopReason.STOP:
+        # Cancelling an open question may end the agent's turn before the abort behind it is heard.
+        reason = StopReason.ABORTED
+    return end_turn(world, task, reason, said.error)
 
 
 def prompt_refused(world: World, task: Task, tag: int, why: str) -> list[Effect]:

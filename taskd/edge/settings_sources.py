@@ -22,8 +22,11 @@ MAX_CMDLINE_BYTES: Final = 64 << 10
 """The kernel's own bound is 2 to 4 KiB on most machines."""
 
 PREFIX: Final = "TASKD_"
-NOT_SETTINGS: Final = frozenset({"TASKD_CONFIG", "TASKD_KERNEL_CMDLINE", "TASKD_ADDRESS", "TASKD_TOKEN"})
-"""Names with the prefix that are no settings: where settings are, and what the host client reads in the same shell."""
+NOT_SETTINGS: Final = frozenset(
+    {"TASKD_CONFIG", "TASKD_KERNEL_CMDLINE", "TASKD_ADDRESS", "TASKD_TOKEN", "TASKD_COOKIE"}
+)
+"""Names with the prefix that are no settings: where settings are, what the host client reads in the same
+shell, and the mark that a daemon puts on what it starts, from which another daemon may be started."""
 
 Key = tuple[str, ...]
 """The path of a setting, such as `("agents", "pi", "env", "FOO")`."""

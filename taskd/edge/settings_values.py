@@ -78,7 +78,10 @@ def path(home: str, cwd: str) -> Reader:
         except WrongValueError:
             raise WrongValueError("expected a path") from None
         value = os.path.join(home, value[2:]) if value.startswith("~/") else value
-        return os.path.normpath(os.path.join(cwd, value))
+        value = os.path.normpath(os.path.join(cwd, value))
+        if not value.isprintable() and any("\udc80" <= character <= "\udcff" for character in value):
+            raise WrongValueError("expected a path in UTF-8: agents and hosts are told it in JSON")
+        return value
 
     return read
 

@@ -69,6 +69,8 @@ class Shell:
         finally:
             with anyio.CancelScope(shield=True):
                 await process.end_family()
+                await process.wait_exit()
+                process.reap()
             close_quietly(process.stdout)
         return _result(output, process.reap(), timed_out, cwd)
 

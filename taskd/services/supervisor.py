@@ -102,7 +102,9 @@ class Supervisor:
         self._calls = 0
         self._disk: dict[str, anyio.Lock] = {}
         self._quit = anyio.Event()
-        self._group: TaskGroup
+        self._group: TaskGroup | None = None
+        self._early: list[tuple[Callable[[Any], Coroutine[Any, Any, None]], fx.Effect]] = []
+        """Work that was wanted before `run` had begun: a host may have been waiting at the door."""
         self._performers: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Publish: self._publish,
             fx.Reply: lambda effect: self._answer(effect.call, effect.result),
@@ -129,6 +131,9 @@ class Supervisor:
         """Perform until the machine says quit; whatever still runs then is ended."""
         async with anyio.create_task_group() as group:
             self._group = group
+            for work, effect in self._early:
+                self._start(work, effect)
+            self._early.clear()
             group.start_soon(self._timers.run)
             await self._quit.wait()
             group.cancel_scope.cancel()
@@ -194,7 +199,10 @@ class Supervisor:
         getattr(self._log, effect.level)(effect.event, **effect.fields)
 
     def _start(self, work: Callable[[Any], Coroutine[Any, Any, None]], effect: fx.Effect) -> None:
-        self._group.start_soon(work, effect)
+        if self._group is None:
+            self._early.append((work, effect))
+        else:
+            self._group.start_soon(work, effect)
 
     def _begin_open(self, effect: fx.Open) -> None:
         self._children.expect(effect)

@@ -112,6 +112,7 @@ def test_images_go_with_the_prompt(talk: Talk) -> None:
 
 
 def test_answers_are_found_by_their_id_in_any_order(talk: Talk) -> None:
+    talk.new_prompt()
     commands = talk.tell(agent.Steer(7, "a"), agent.FollowUp(8, "b"), agent.Probe(), agent.ListModels(9))
     assert len({command["id"] for command in commands}) == 4
     steer, follow, probe, models = commands
@@ -200,6 +201,7 @@ def test_what_wants_no_answer_is_not_asked(talk: Talk, method: str) -> None:
 def test_no_answer_is_expected_to_the_answer_of_a_question(
     talk: Talk, answer: agent.AnswerQuestion, wire: dict[str, Any]
 ) -> None:
+    talk.new_prompt()
     assert talk.tell(answer) == [{"type": "extension_ui_response", "id": "q", **wire}]
     talk.tell(agent.Steer(1, "a"))
     nameless = {"type": "response", "command": "steer", "success": True}

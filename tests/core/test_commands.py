@@ -1,5 +1,6 @@
 import pytest
 
+from taskd.core.effects import Save
 from taskd.model import agent, calls
 from taskd.model.agent import Model
 from taskd.model.limits import Limits
@@ -138,3 +139,12 @@ def test_an_abort_cancels_open_questions_first_since_a_blocked_agent_hears_nothi
     play.ask(calls.Abort())
 
     assert play.said() == ["reply AbortResult", "tell a AnswerQuestion", "agent_question_closed a", "tell a Abort"]
+
+
+def test_a_turn_that_ends_while_it_is_aborted_ends_as_aborted(play):
+    play.prompt()
+    play.says("a", SELECT)
+    play.ask(calls.Abort())
+    play.says("a", agent.TurnEnded("stop"))
+
+    assert play.wanted(Save)[0].turn.stop_reason == "aborted"

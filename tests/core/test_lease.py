@@ -50,3 +50,19 @@ def test_the_lease_is_taken_only_by_force_from_a_holder(play):
     assert play.answer(play.ask(calls.TakeDriver(force=True), channel=2)).driver
     assert play.machine.world.driver == 2
     assert play.answer(play.ask(calls.SwitchTask(task_id="a"), channel=1)) == "NOT_DRIVER"
+
+
+def test_among_hosts_that_know_no_lease_the_newest_channel_drives():
+    play = Playbook()
+    old = {"newest_drives": True}
+    play.ask(calls.SystemBash(command="true"), channel=2, **old)
+    play.ask(calls.SystemBash(command="true"), channel=3, **old)
+    assert play.machine.world.driver == 3
+    assert play.said() == ["run bash", "driver_changed"]
+
+    assert play.answer(play.ask(calls.SystemBash(command="true"), channel=2, **old)) == "NOT_DRIVER"
+    assert play.answer(play.ask(calls.SystemBash(command="true"), channel=4)) == "NOT_DRIVER"
+
+
+def test_such_a_host_does_not_take_the_lease_from_one_that_knows_it(play):
+    assert play.answer(play.ask(calls.SwitchTask(task_id="a"), channel=9, newest_drives=True)) == "NOT_DRIVER"

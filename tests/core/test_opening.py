@@ -107,6 +107,36 @@ def test_a_refused_folder_leaves_no_task(play):
     assert play.answer(play.ask(calls.SwitchTask(task_id="a"))) == "TASK_NOT_FOUND"
 
 
+def test_a_refused_folder_is_not_kept_by_a_task_that_was_there(play):
+    play.open("a", working_folder_relative="good")
+    play.ask(calls.StopTask(task_id="a"))
+    play.dies("a")
+    play.ask(calls.CreateOrOpenTask(task_id="a", working_folder_relative="../x"))
+    _ = play >> OpenFailed(TaskId("a"), 2, TaskdError(Code.WORKSPACE_POLICY_VIOLATION, "no"))
+
+    assert play.state("a") == "errored"
+    assert play.task("a").record.working_folder_relative == "good"
+
+
+def test_naming_a_folder_forgets_the_one_that_was_named_before(play):
+    folders = []
+    for given in ({"working_folder_relative": "x"}, {}, {"working_folder": "/y"}, {"working_folder": ""}):
+        play.ask(calls.StopTask(task_id="a"))
+        play.dies("a") if play.machine.world.tasks else None
+        play.open("a", **given)
+        folders.append((play.task("a").record.working_folder, play.task("a").record.working_folder_relative))
+
+    assert folders == [(None, "x"), (None, "x"), ("/y", None), (None, None)]
+
+
+def test_another_agent_does_not_inherit_the_models_of_the_one_before(play):
+    play.ask(calls.CreateOrOpenTask(task_id="a", agent="pi", provider="p", model="m"))
+    _ = play >> OpenFailed(TaskId("a"), 1, TaskdError(Code.TASK_BOOTSTRAP_FAILED, "no such file"))
+    play.open("a", agent="shell")
+
+    assert (play.task("a").record.provider, play.task("a").record.model) == (None, None)
+
+
 def test_recovery_waits_until_the_process_before_it_is_gone(play):
     play.open("a")
     play.now += 100

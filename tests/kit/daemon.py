@@ -264,7 +264,8 @@ def event_name(line: dict[str, Any]) -> str | None:
 
 def event_task(line: dict[str, Any]) -> str | None:
     """Give the task of an event of either dialect."""
-    return line.get("taskId") or line.get("params", {}).get("taskId")
+    task: str | None = line.get("taskId") or line.get("params", {}).get("taskId")
+    return task
 
 
 def fake_agent(name: str = "fake", *options: str, default: bool = True) -> str:

@@ -63,10 +63,18 @@ class Playbook:
                 self.answers[effect.call] = effect.error
         return self
 
-    def ask(self, params: calls.Params, *, channel: int = 1, key: str | None = None, event_first: bool = False) -> int:
+    def ask(
+        self,
+        params: calls.Params,
+        *,
+        channel: int = 1,
+        key: str | None = None,
+        event_first: bool = False,
+        newest_drives: bool = False,
+    ) -> int:
         """Ask as a host would; give the call's number."""
         self._calls += 1
-        origin = Origin(CallId(self._calls), ChannelId(channel), key, repr(params), event_first)
+        origin = Origin(CallId(self._calls), ChannelId(channel), key, repr(params), event_first, newest_drives)
         _ = self >> Asked(origin, params)
         return self._calls
 

@@ -39,6 +39,7 @@ class PiGuest:
         self.pi = pi
         self.root = root
         self.model = model
+        self.secrets = root / "pi.env"
 
     def daemon(
         self,
@@ -95,10 +96,9 @@ class PiGuest:
         return self.model.requests[-1]
 
     def _private_file(self, secrets: Mapping[str, str]) -> Path:
-        path = self.root / "pi.env"
-        path.touch(mode=0o600)
-        path.write_text("".join(f'{name}="{value}"\n' for name, value in secrets.items()))
-        return path
+        self.secrets.touch(mode=0o600)
+        self.secrets.write_text("".join(f'{name}="{value}"\n' for name, value in secrets.items()))
+        return self.secrets
 
     def _known_models(self) -> tuple[dict[str, Any], dict[str, Any]]:
         known: dict[str, Any] = json.loads(self._models.read_bytes())

@@ -75,7 +75,7 @@ def test_it_does_so_on_tcp_with_its_token(daemon):
 
 def test_it_does_so_on_stdio_where_one_channel_is_enough(tmp_path):
     command = f"exec:{sys.executable} -m taskd --stdio --state-dir {tmp_path} --config /dev/null --log-level error"
-    report = run(command, load(names=["switch-order", "driver"]))
+    report = run(command, load(names=["switch-order", "driver"]), dialects=["p0"])
 
     assert {(o.transcript, str(o.verdict)) for o in report.outcomes} == {
         ("switch-order", "kept"),

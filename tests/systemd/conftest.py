@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.systemd import debian_tree
-from tests.systemd import guest_container
 import pytest
+
+from tests.systemd import debian_tree, guest_container
 from tests.systemd.guest_container import Guest
 
 TOOLS = ("systemd-nspawn", "mmdebstrap", "nsenter", "systemd-sysusers", "systemctl")

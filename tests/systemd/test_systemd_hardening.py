@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tests.systemd.debian_tree import REPO
 from tests.systemd.guest_container import Conversation, Guest, GuestError
 

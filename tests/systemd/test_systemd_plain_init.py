@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.systemd import guest_container
 import pytest
+
+from tests.systemd import guest_container
 from tests.systemd.debian_tree import REPO
 from tests.systemd.guest_container import Conversation, Guest, GuestError
 

@@ -5,11 +5,11 @@
 
 from pathlib import Path
 
-from tests.systemd import guest_container
 import pytest
-from tests.systemd.guest_container import Conversation, Guest, GuestError
 
 from taskd.model.limits import DEFAULT_LIMITS
+from tests.systemd import guest_container
+from tests.systemd.guest_container import Conversation, Guest, GuestError
 
 pytestmark = [pytest.mark.systemd, pytest.mark.timeout(600)]
 

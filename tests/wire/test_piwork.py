@@ -215,3 +215,44 @@ def test_an_event_of_no_task_has_a_null_task() -> None:
 
 def test_hosts_of_p0_expect_raw_lines_and_the_stop_event_first() -> None:
     assert (Piwork.raw_lines, Piwork.stop_event_first, Piwork.idempotency_scope) == (True, True, "p0")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"event","event":"task_ready"}',
+        b'{"type":"agent_start","ok":true,"id":"1"}',
+        b'{"type":"agent_start","type":"event"}',
+        rb'{"type":"agent_start","\u006fk":true}',
+        rb'{"\u0074ype":"\u0065vent"}',
+        b'{"type":"x",\r"y":1}',
+        b'["ok"]',
+        b'{"ok":',
+    ],
+)
+def test_a_line_of_an_agent_that_could_be_ours_is_not_repeated(line: bytes) -> None:
+    assert Piwork().raw([b"{}", line, b'{"a":1}']) == b'{}\n{"a":1}\n'
+    assert Piwork().raw([line]) == b""
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"type":"agent_start"}', b'{"delta":"\\"ok\\" event"}', b'{"type":"x","y":{"ok":1}}']
+)
+def test_other_lines_are_repeated_as_they_are(line: bytes) -> None:
+    assert Piwork().raw([line, line]) == line + b"\n" + line + b"\n"
+
+
+def test_the_tasks_own_folder_is_null_here_and_empty_there() -> None:
+    def folder(**payload: object) -> dict[str, object]:
+        (call,) = Piwork().read(json.dumps({"id": "1", "type": "create_or_open_task", "payload": payload}).encode())
+        assert isinstance(call, Call)
+        asked: dict[str, object] = json.loads(bytes(call.params))
+        return asked
+
+    assert folder(workingFolder=None, workingFolderRelative=None)["workingFolder"] == ""
+    assert folder(workingFolderRelative=None)["workingFolder"] == ""
+    assert folder(workingFolder=None) == {"workingFolder": None}
+    assert folder(workingFolder="/a", workingFolderRelative="b") == {
+        "workingFolder": "/a",
+        "workingFolderRelative": "b",
+    }

@@ -62,6 +62,7 @@ class FakePi:
         self._wait = SOON
         self._after_abort: list[Callable[[], None]] = []
         self._aborting = False
+        self._begun = False
         self._rest = b""
         self._listening = True
         self._models = [model for model in MODELS if model["id"] == self._settings().get("defaultModel")] or MODELS
@@ -148,6 +149,8 @@ class FakePi:
         """Go on with the run as far as it goes; how long to sleep, in ms."""
         while self._going:
             abort = self._run is not None and bool(self._after_abort) and not self._aborting and self._nobody_asked()
+            # A run that was not begun, because its prompt and the abort came in one read, is begun first.
+            abort = abort and self._begun
             if not abort and not self._wait.ready():
                 return POLL_MS if self._wait.polled else None
             try:
@@ -156,6 +159,7 @@ class FakePi:
                     self._wait = self._going.throw(AbortedError())
                 else:
                     self._wait = next(self._going)
+                    self._begun = True
             except StopIteration:
                 self._run_ended()
                 continue
@@ -168,7 +172,7 @@ class FakePi:
         return not self.open_dialogs - self.replies.keys()
 
     def _run_ended(self) -> None:
-        self._run, self._going, self._wait, self._aborting = None, None, SOON, False
+        self._run, self._going, self._wait, self._aborting, self._begun = None, None, SOON, False, False
         waiting, self._after_abort = self._after_abort, []
         for then in waiting:
             then()
