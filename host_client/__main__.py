@@ -12,6 +12,8 @@ def main() -> int:
             raise
         print("taskctl needs click: pip install 'taskd[host]'", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run()
 
 

@@ -18,7 +18,8 @@ from host_client.bench.run import run_bench
 from host_client.bench.scenes import SCENES
 from host_client.bench.system import interpreter
 from host_client.bench.table import markdown, text
-from host_client.cli.session import Guest, GuestCommand, guest_of, run_blocking, tell_json
+from host_client.cli.commands import GuestCommand, guest_of, run_blocking
+from host_client.cli.session import Guest, tell_json
 from host_client.dial import find_token, read_address
 
 MISSED: Final = 1

@@ -15,11 +15,11 @@ _LEFT: Final = frozenset({"", "unit", "to reach"})
 
 def text(report: Report) -> str:
     """Give the report for a terminal, some 110 columns wide."""
-    lines = [*aligned(HEAD, rows(report)), ""]
-    lines += [f"{figure.name}: {figure.note}" for figure in report.figures if figure.note]
-    lines += [f"floor of {scenes}: {floor}" for floor, scenes in _floors(report).items()]
-    lines += [f"skipped: {skipped.scene}: {skipped.reason}" for skipped in report.skipped]
-    return "\n".join([*lines, "", *_about(report)])
+    notes = [f"{figure.name}: {figure.note}" for figure in report.figures if figure.note]
+    notes += [f"floor of {scenes}: {floor}" for floor, scenes in _floors(report).items()]
+    notes += [f"skipped: {skipped.scene}: {skipped.reason}" for skipped in report.skipped]
+    parts = (aligned(HEAD, rows(report)), notes, _about(report))
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def markdown(report: Report) -> str:

@@ -138,11 +138,17 @@ def run_blocking(guest: Guest, work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (HostError, OSError, BaseExceptionGroup) as error:
-        if _is_broken_pipe(error):
-            return _leave_pipe()
-        from host_client.cli.complaints import explain, first_host_error
+        return _explain(guest, error)
 
-        return explain(guest, first_host_error(error))
+
+def _explain(guest: Guest, error: Exception | BaseExceptionGroup[BaseException]) -> int:
+    from host_client.cli.complaints import explain, explain_fault, first_host_error
+
+    if _is_broken_pipe(error):
+        return _leave_pipe()
+    if isinstance(error, OSError):
+        return explain_fault(guest, error)
+    return explain(guest, first_host_error(error))
 
 
 def _is_broken_pipe(error: BaseException) -> bool:

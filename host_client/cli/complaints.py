@@ -64,6 +64,16 @@ def explain_usage(error: click.ClickException, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def explain_fault(guest: Guest, error: OSError) -> int:
+    """The same for what the operating system has against a file of this host."""
+    message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if guest.as_json:
+        tell_json({"error": _fact("OS_ERROR", message)})
+    else:
+        complain(message)
+    return REFUSED
+
+
 def first_host_error(error: BaseException) -> HostError:
     """Find what went wrong in the group that a task group made of it; a fault of ours is raised as it is."""
     if isinstance(error, HostError):
@@ -131,7 +141,9 @@ def _hints(guest: Guest, error: HostError) -> list[str]:
 def _dial_hints(guest: Guest, error: DialFailed) -> list[str]:
     if _is_nobody_there(guest, error):
         return list(_START)
-    return [error.hint] if error.hint else []
+    # A guest that was reached and said no gives its reason with the code in front.
+    hint = _HINTS.get(error.reason.partition(":")[0], error.hint)
+    return [hint] if hint else []
 
 
 _NOBODY: Final = ("No such file or directory", "Connection refused")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.host_client.cli_fixtures import daemon, task, taskctl
 from tests.host_client.taskctl import COMMAND, finish, in_process, plain_env
+from tests.kit.daemon import Daemon
 
 __all__ = ["daemon", "task", "taskctl"]
 
@@ -153,6 +154,39 @@ def test_a_guest_that_hangs_up_is_no_connection(tmp_path):
         result = finish(process)
     assert result.code == 3, result
     assert f"{tmp_path}/mute.sock" in result.err
+
+
+def test_a_tcp_guest_s_token_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("TASKD_TOKEN", raising=False)
+    token = tmp_path / "token"
+    flags = ("--token-file", str(token))
+    with Daemon(tmp_path, listen=("tcp:127.0.0.1:0",), flags=flags) as guest, guest.connect() as host:
+        host.call("initialize")
+        listen = next(line["listen"] for line in guest.logged() if line["event"] == "ready")
+        address = next(one for one in listen if one.startswith("tcp:"))
+        refused = in_process("-a", address, "state")
+        assert refused.code == 3
+        assert "UNAUTHENTICATED" in refused.err
+        assert "--token-file" in refused.err
+        assert in_process("-a", address, "--token-file", str(token), "state").code == 0
+        assert in_process("-a", address, "--token-file", f"{tmp_path}/none", "state").code == 3
+        monkeypatch.setenv("TASKD_TOKEN", token.read_text().strip())
+        assert in_process("-a", address, "state").code == 0
+
+
+def test_a_file_of_this_host_that_cannot_be_read_is_told(taskctl, tmp_path, monkeypatch):
+    (tmp_path / "dot.png").mkdir()
+    monkeypatch.setattr("click.Path.convert", lambda self, value, param, ctx: value)
+    for flags in ([], ["--json"]):
+        result = taskctl("prompt", "-i", str(tmp_path / "dot.png"), "what is it", *flags)
+        assert result.code == 1
+        assert "dot.png" in result.err + result.out
+
+
+def test_the_old_dialect_is_spoken_if_that_is_said(taskctl, task):
+    assert taskctl("--dialect", "p0", "open", task).out == f"{task} created and active (agent shell)\n"
+    assert taskctl("--dialect", "p0", "prompt", "echo old").out == "old\n"
+    assert taskctl("--dialect", "p0", "state", "--json").value["activeTaskId"] == task
 
 
 def test_a_lease_that_another_host_holds_is_taken_only_when_that_is_said(taskctl, task):
