@@ -32,7 +32,7 @@ agents: $(READY) ## Install the real agents that the tier `real-agent` drives (n
 	$(BIN)/python -m tests.kit.install_agents
 
 real-agent: agents ## Drive real pi against a local mock model
-	$(BIN)/python -m pytest -m real_agent tests/real_agent
+	$(BIN)/python -m pytest -m real_agent tests/real_agent tests/kit_tests/test_pi_tape.py
 
 systemd: $(READY) ## Boot systemd in a container and run the units (root, Debian packages)
 	$(BIN)/python -m pytest -m systemd tests/systemd

@@ -34,16 +34,9 @@ def serve(settings: Settings, bound: list[Bound], around: Surroundings, *, stdio
     gc.set_threshold(*GC_THRESHOLDS)
     try:
         app = App(settings, around.environ, around.uid, notifier)
-        anyio.run(app.run, bound, link, backend_options={"use_uvloop": _has_uvloop()})
+        anyio.run(app.run, bound, link)
     except (TaskdError, TokenError, OSError) as error:
         release(bound)
         print(f"taskd: {error}", file=sys.stderr)
         return STATE_ERROR
     return 0
-
-
-def _has_uvloop() -> bool:
-    """Say whether the optional faster loop is installed."""
-    from importlib.util import find_spec
-
-    return find_spec("uvloop") is not None
