@@ -81,5 +81,7 @@ def test_the_output_of_an_agent_cannot_break_a_line(taskctl, task):
         taskctl("stop", task)
 
     told = tail(taskctl, task, "-t", task, doing=doing)
-    assert "one⏎twothree␇" in told.out
+    lines = told.out.rstrip("\n").split("\n")
+    assert all(line[2:6:3] == "::" for line in lines)
+    assert any(line.endswith("twothree␇") for line in lines)
     assert "\x1b" not in told.out
