@@ -93,7 +93,7 @@ class _View:
         lines = outcome.why.split("\n") if outcome.why else []
         whole = self._verbose or outcome.verdict != "broken" or self._broken == 1
         for line in lines if whole else lines[:1]:
-            self._screen.line(f"    {self._screen.shown(line)}", "" if outcome.verdict == "broken" else "dim")
+            self._screen.paragraph(f"    {self._screen.shown(line)}", "" if outcome.verdict == "broken" else "dim")
 
     def end(self, report: Report) -> None:
         """Show the counts."""

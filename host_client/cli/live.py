@@ -22,7 +22,7 @@ class LiveTurn:
     Args:
         out: standard output.
         err: standard error.
-        quiet: the answer alone.
+        quiet: the answer alone, and what it waits for.
     """
 
     def __init__(self, out: Screen, err: Screen, *, quiet: bool = False) -> None:
@@ -53,17 +53,16 @@ class LiveTurn:
             case UsageReported():
                 self._next_message = True
             case AgentQuestion():
-                self.aside(f"? {question_line(item)}  (taskctl answer {item.request_id})", "bold magenta")
+                # Told even to those who want it quiet: nothing goes on before it is answered.
+                self._say_aside(f"? {question_line(item)}  (taskctl answer {item.request_id})", "bold magenta")
             case Lagged() | Reconnected():
                 why = "reconnected" if isinstance(item, Reconnected) else "this terminal is too slow"
                 self.aside(f"{why}: some output was skipped; `taskctl show` has it whole", "magenta")
 
     def aside(self, text: str, style: str = "") -> None:
         """Say something about the turn, in a line of its own; the text must be clean."""
-        if self._quiet:
-            return
-        self._hush()
-        self._err.line(text, style)
+        if not self._quiet:
+            self._say_aside(text, style)
 
     def end(self, result: TurnResult | None = None) -> None:
         """Close the line, and say how it ended where that is not plain."""
@@ -78,6 +77,10 @@ class LiveTurn:
             self.aside(f"{result.stop_reason}{': ' + one_line(result.error) if result.error else ''}", "magenta")
         if note := usage_note(result.usage):
             self.aside(note.removeprefix(" · "), "dim")
+
+    def _say_aside(self, text: str, style: str) -> None:
+        self._hush()
+        self._err.line(text, style)
 
     def _say_answer(self, chunk: str) -> None:
         if self._next_message and self._said:

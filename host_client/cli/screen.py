@@ -71,6 +71,13 @@ class Screen:
         """Write a line of our own words; what comes from a guest must have passed `one_line` or `shown`."""
         self.write(self.paint(text, style) + "\n")
 
+    def paragraph(self, text: str, style: str = "") -> None:
+        """Write a line as `line` does; what is too long goes on below, behind the same indent."""
+        words = text.lstrip(" ")
+        indent = len(text) - len(words)
+        for part in self.wrap(words, indent):
+            self.line(" " * indent + part, style)
+
     def write(self, text: str) -> None:
         """Write text as it is, at once."""
         if text:

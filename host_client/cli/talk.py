@@ -38,7 +38,7 @@ task_option = click.option("-t", "--task", type=TASK, help="This task instead of
     help="An image to send along.",
 )
 @click.option("--prompt-id", help="Your own id: the same one with the same message is one turn, however often sent.")
-@click.option("-q", "--quiet", is_flag=True, help="The answer alone.")
+@click.option("-q", "--quiet", is_flag=True, help="The answer alone, and questions.")
 async def prompt(
     guest: Guest,
     message: tuple[str, ...],

@@ -36,7 +36,7 @@ class TurnView:
         self._client = client
         self._turn = turn
         self._live = LiveTurn(out(), err(), quiet=quiet or guest.as_json)
-        self._asks = not (guest.as_json or quiet) and has_person()
+        self._asks = not guest.as_json and has_person()
         self._one_at_a_time = anyio.Lock()
         self._open: dict[str, anyio.CancelScope] = {}
 

@@ -66,6 +66,14 @@ def test_the_only_open_question_needs_no_id(taskctl, asking):
         assert finish(process).out == "green\n"
 
 
+def test_a_question_is_told_to_those_who_want_it_quiet_too(taskctl, task):
+    taskctl("open", task)
+    with taskctl.process("prompt", "-q", "/ask Colour? | red | green") as process:
+        assert b"Colour?" in process.stderr.readline()
+        taskctl("answer", "--value", "red")
+        assert finish(process).out == "red\n"
+
+
 def test_a_question_can_be_refused(taskctl, asking):
     with asking("/ask Colour? | red | green") as (request, process):
         assert taskctl("answer", request, "--cancel").code == 0

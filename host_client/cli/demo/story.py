@@ -45,12 +45,8 @@ class Story:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Tell something; words are not torn at the end of a line."""
-        if self._as_json:
-            return
-        words = text.lstrip()
-        indent = len(text) - len(words)
-        for part in self._screen.wrap(words, indent):
-            self._screen.line(" " * indent + part, style)
+        if not self._as_json:
+            self._screen.paragraph(text, style)
 
     def say(self, text: str, style: str = "") -> None:
         """Tell something that belongs to a part."""
