@@ -10,7 +10,7 @@ from host_client.cli.session import Guest, usage
 
 MODELS = """\
   taskctl models                        of the active task
-  taskctl models fix --set anthropic/claude-sonnet-4-5
+  taskctl models fix --set PROVIDER/MODEL
 """
 
 BASH = """\

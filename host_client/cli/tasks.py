@@ -19,7 +19,7 @@ OPENS = """\
   taskctl open notes                            with the guest's default agent
   taskctl open fix --agent pi --folder /srv/app
   taskctl open fix                              again, after a stop or a crash
-  taskctl open try --model anthropic/claude-sonnet-4-5 --thinking high
+  taskctl open try --model PROVIDER/MODEL --thinking high
 """
 
 

@@ -173,12 +173,12 @@ def test_a_path_that_is_too_long_for_a_socket_is_not_used(tmp_path):
 def test_which_agent_plays():
     shell = AgentProfile(name="shell", protocol="pi", is_default=True)
     spare = AgentProfile(name="shell", protocol="pi", is_default=False)
-    other = AgentProfile(name="claude", protocol="acp", is_default=True)
+    other = AgentProfile(name="other", protocol="acp", is_default=True)
     pi = AgentProfile(name="pi", protocol="pi", is_default=False)
     assert choose_agent(None, [shell]) == BUILT_IN
     assert choose_agent(None, []) == BUILT_IN
     assert choose_agent(None, [shell, pi]) == "pi"
-    assert choose_agent(None, [spare, other, pi]) == "claude"
+    assert choose_agent(None, [spare, other, pi]) == "other"
     assert choose_agent("shell", [spare, other, pi]) == "shell"
 
 
