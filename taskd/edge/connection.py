@@ -63,6 +63,7 @@ class Connection:
         self._answered = anyio.Event()
         self._closing: str | None = None
         self._open_calls = 0
+        self._ended = False
         self._scope = anyio.CancelScope()
         self._log = structlog.get_logger("taskd.connection").bind(channel=channel, peer=session.peer)
 
@@ -120,14 +121,14 @@ class Connection:
                     group.start_soon(self._write_rest)
                     group.start_soon(self._demand_token)
                     await self._read()
-                    self._supervisor.submit(ChannelClosed(self.channel))
+                    self._give_up_lease()
                     await self._answer_the_rest()
                     group.cancel_scope.cancel()
             await self._last_words()
         finally:
             self._hub.detach(self)
             self._link.close()
-            self._supervisor.submit(ChannelClosed(self.channel))
+            self._give_up_lease()
             self._log.debug("channel closed", reason=self._closing)
 
     def close(self, reason: str, code: Code = Code.SHUTTING_DOWN) -> None:
@@ -195,6 +196,12 @@ class Connection:
 
     def _fault(self, error: TaskdError) -> None:
         self._hub.send(self, (self._dialect or JsonRpc()).fault(None, error))
+
+    def _give_up_lease(self) -> None:
+        """The host is gone, or will ask for nothing more: whoever comes next may drive."""
+        if not self._ended:
+            self._ended = True
+            self._supervisor.submit(ChannelClosed(self.channel))
 
     async def _answer_the_rest(self) -> None:
         """A host may end its side and still read (`nc -N`, a script on a pipe): give it the answers that are due."""
