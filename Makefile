@@ -18,7 +18,7 @@ demo: $(READY) ## Run the main job: two tasks, switches, a crash, a restart
 	$(BIN)/taskctl demo
 
 test: $(READY) ## Pass the fast tests: no network, no root, no Node
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(READY) ## Format, lint, types
 	$(BIN)/ruff format --check .
